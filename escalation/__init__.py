@@ -1,0 +1,1 @@
+"""Who must know, and until when. Knows nothing of sockets, HTTP or tables."""

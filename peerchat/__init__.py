@@ -1,0 +1,1 @@
+"""The chat itself: pairing, messages, review, duty. Knows nothing of Starlette."""

@@ -1,0 +1,1 @@
+"""Forms of the ports in `peerchat.ports`; one contract suite checks them all."""

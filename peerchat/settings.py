@@ -1,0 +1,97 @@
+"""Settings: frozen, validated, read once from a TOML file and the environment (`PEERCHAT_NAME`)."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from moderation.pipeline import DEADLINE_S
+from peerchat.errors import SettingsError
+
+PREFIX = "PEERCHAT_"
+LISTS = ("origins", "allowed_contacts", "trusted_proxies")
+"""Settings that an environment variable gives with commas."""
+
+
+class Settings(BaseModel):
+    """Everything an operator may set. docs/settings.md says what each is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    data: Path
+    """Folder of the database, the wrapped keys and the logs' checkpoints."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    master_key_file: Path | None = None
+    """Where the master key lies; keep it outside `data` and its backups. Default: `data`/master.key."""
+
+    origins: tuple[str, ...] = ()
+    """Origins of the site's own pages, as browsers send them; loopback addresses of this port are added."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of reverse proxies whose X-Forwarded-For is believed; none, unless you run one."""
+
+    metrics_token: Annotated[str, Field(min_length=16)] | None = None
+    """What a scraper sends as Bearer to /metrics; without one, only this host may read it."""
+
+    secure_cookies: bool = True
+    """Off only for plain HTTP on loopback."""
+
+    heartbeat_s: Annotated[float, Field(gt=0.05, le=120)] = 20.0
+    judge_deadline_s: Annotated[float, Field(gt=0, le=30)] = DEADLINE_S
+    send_rate: Annotated[float, Field(gt=0)] = 5.0
+    send_burst: Annotated[float, Field(ge=1)] = 20.0
+    unlimited: bool = False
+    """Lift the rate limits: for load tests on loopback only."""
+
+    max_capacity: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Chats that one mentor may have at once."""
+
+    allowed_contacts: tuple[str, ...] = ()
+    """Phones and links of the site's own that pass the contact check."""
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise ValueError(f"{origin!r} is not an origin such as https://chat.school.example")
+        return value
+
+    @property
+    def key_file(self) -> Path:
+        return self.master_key_file or self.data / "master.key"
+
+
+def load_settings(
+    path: Path | None, *, environ: Mapping[str, str] = os.environ, **overrides: Any
+) -> Settings:
+    """Read the file, then the environment, then overrides. Raises `SettingsError` naming the setting."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: {error}") from None
+    for name in Settings.model_fields:
+        given = environ.get(PREFIX + name.upper())
+        if given is not None:
+            values[name] = _parts(given) if name in LISTS else given
+    values |= {k: v for k, v in overrides.items() if v is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        where = f"{path}: " if path is not None else ""
+        raise SettingsError(f"{where}{name}: {first['msg']}") from None
+
+
+def _parts(given: str) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()]

@@ -1,0 +1,1 @@
+"""Truth: tables, transactions, keys. The only folder that knows SQL."""

@@ -1,0 +1,27 @@
+"""docs/settings.md names every setting, with its default, and none that is not there."""
+
+import re
+
+from peerchat.settings import PREFIX, Settings
+from tests.docs.contract import DOCS
+
+ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| (.+) \|$", re.MULTILINE)
+IN_WORDS = {"data": "required", "master_key_file": "`master.key` in `data`"}
+
+
+def shown(default: object) -> str:
+    """Return a default as the table writes it."""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    return "none" if default == () else f"`{default}`"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = {name: default for name, default, _ in ROW.findall((DOCS / "settings.md").read_text("utf-8"))}
+    assert rows == {
+        name: IN_WORDS.get(name) or shown(field.default) for name, field in Settings.model_fields.items()
+    }
+
+
+def test_the_prefix_is_the_codes() -> None:
+    assert f"`{PREFIX}`" in (DOCS / "settings.md").read_text("utf-8")

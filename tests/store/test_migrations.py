@@ -1,0 +1,138 @@
+"""Migrations: they make what the code expects, from nothing, and leave nothing when undone."""
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlmodel import SQLModel
+
+from peerchat.store import tables
+from peerchat.store.database import sqlite_engine
+from peerchat.store.sql import MIGRATIONS, database_file, migrate
+
+
+@pytest.fixture
+def path(tmp_path):
+    return database_file(tmp_path)
+
+
+def inspect(path, look):
+    engine = sqlite_engine(path)
+    try:
+        with engine.connect() as connection:
+            return look(connection)
+    finally:
+        engine.dispose()
+
+
+def table_names(path):
+    return set(inspect(path, lambda c: sa.inspect(c).get_table_names()))
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(path):
+    """A table, column, key or index on one side only is a difference."""
+    migrate(path)
+
+    def differences(connection):
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return compare_metadata(context, SQLModel.metadata)
+
+    assert inspect(path, differences) == []
+    assert table_names(path) - {"alembic_version"} == set(SQLModel.metadata.tables)
+
+
+def test_unique_constraints_are_there(path):
+    """What autogenerate may overlook: what may be there only once."""
+    migrate(path)
+
+    def uniques(connection):
+        found = sa.inspect(connection)
+        return {
+            (name, tuple(sorted(c["column_names"])))
+            for name in found.get_table_names()
+            for c in [
+                *found.get_unique_constraints(name),
+                *(i for i in found.get_indexes(name) if i["unique"]),
+            ]
+        }
+
+    there = inspect(path, uniques)
+    for wanted in (
+        ("message", ("once",)),
+        ("message", ("conversation", "seq")),
+        ("review_item", ("message",)),
+        ("session_token", ("hash",)),
+        ("member", ("username",)),
+        ("member", ("code_index",)),
+        ("ticket", ("pupil",)),
+    ):
+        assert wanted in there
+
+
+def test_running_them_again_changes_nothing(path):
+    """Every start runs them."""
+    migrate(path)
+    before = inspect(path, lambda c: c.exec_driver_sql("SELECT sql FROM sqlite_master ORDER BY name").all())
+    migrate(path)
+    assert (
+        inspect(path, lambda c: c.exec_driver_sql("SELECT sql FROM sqlite_master ORDER BY name").all())
+        == before
+    )
+
+
+def test_up_and_down_and_up_again(path):
+    """Down to nothing, and back to the whole, with every step on the way."""
+    steps = [s.revision for s in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    assert len(steps) >= 1
+    for revision in reversed(steps):
+        migrate(path, to=revision)
+    whole = table_names(path)
+    migrate(path, to="base")
+    assert table_names(path) == {"alembic_version"}
+    migrate(path)
+    assert table_names(path) == whole
+
+
+def test_there_is_one_line_of_migrations():
+    """One first, one last, none beside."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert len(scripts.get_heads()) == len(scripts.get_bases()) == 1
+
+
+def test_a_migration_that_fails_leaves_the_database_as_it_was(path):
+    """All of it is one transaction."""
+    engine = sqlite_engine(path)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE message (mine TEXT)")
+    engine.dispose()
+    with pytest.raises(sa.exc.OperationalError):
+        migrate(path)
+    assert table_names(path) <= {"message", "alembic_version"}
+    assert inspect(path, lambda c: [x["name"] for x in sa.inspect(c).get_columns("message")]) == ["mine"]
+
+
+def test_text_lies_in_sealed_columns_only():
+    """Whatever people write is bytes to the database; and no other column is bytes without a reason."""
+    sealed = {
+        f"{table.name}.{column.name}"
+        for table in SQLModel.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, sa.LargeBinary)
+    }
+    assert sealed == {
+        "alert.closing_outcome",
+        "alert.closing_rationale",
+        "alert_event.note",
+        "decision.note",
+        "member.code_index",
+        "message.body",
+        "message.body_mac",
+        "message.once",
+        "reading.reason",
+        "report.note",
+        "session_token.hash",
+        "ticket.note",
+        "verdict.body_mac",
+    }
+    assert not {c.name for c in tables.table(tables.Message).columns} & {"text", "body_text", "plain"}

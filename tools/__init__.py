@@ -1,0 +1,1 @@
+"""What make and CI call; no part of the server."""

@@ -1,0 +1,184 @@
+"""create_app(): routes, lifespan, and all wiring in one place."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypedDict
+
+from argon2 import PasswordHasher
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from escalation.desk import Desk
+from moderation.build import default_pipeline
+from moderation.pipeline import Pipeline
+from moderation.verdict import Role, Submission
+from peerchat.accounts import Accounts
+from peerchat.backends.memory import MemoryBroker
+from peerchat.cases import Cases, CaseStore, InApp
+from peerchat.chat import Chat
+from peerchat.errors import SettingsError
+from peerchat.hub import Hub
+from peerchat.lobby import Lobby
+from peerchat.model import new_id
+from peerchat.node import Node, Publisher
+from peerchat.review import ReviewQueue
+from peerchat.rounds import Rounds
+from peerchat.session import UNLIMITED, Limits
+from peerchat.settings import Settings
+from peerchat.store.seal import Keyring, load_master_key
+from peerchat.store.sql import keys_file, open_store
+from web import live, ops, pages, poll
+from web.api import alerts, problems, review, session, site
+from web.headers import SecurityHeaders
+
+log = logging.getLogger(__name__)
+
+Extra = Callable[[Node], AbstractAsyncContextManager[None]]
+"""What runs beside the node for as long as the app does (the demo keeps its adult on duty)."""
+
+STATIC = Path(__file__).parent / "static"
+
+
+class State(TypedDict):
+    """What the lifespan makes, and endpoints find at `request.state`."""
+
+    node: Node
+    settings: Settings
+    poll_lines: poll.PollLines
+    metrics: ops.Metrics
+    health: Callable[[], Sequence[dict[str, Any]]]
+
+
+def utc_now() -> datetime:
+    """Return this moment."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    pipeline: Pipeline | None = None,
+    hasher: PasswordHasher | None = None,
+    extra: Extra | None = None,
+    create_keys: bool = False,
+) -> Starlette:
+    """Return the app. Nothing is opened before its lifespan begins, and everything is closed after it.
+
+    Rules, policy and models are loaded here: a bad one raises with its file and line, and nothing starts.
+    `create_keys` allows a master key to be made where none is (the demo and a first set-up).
+    """
+    judge = pipeline or default_pipeline(
+        allowed=settings.allowed_contacts, deadline_s=settings.judge_deadline_s
+    )
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            stack.push(_say_why)
+            master = load_master_key(settings.key_file, create=create_keys)
+            settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            keyring = Keyring(keys_file(settings.data), master)
+            stack.callback(keyring.close)
+            metrics = ops.Metrics()
+            hub, broker = Hub(), MemoryBroker()
+            node_id = new_id("nod")
+            publisher = Publisher(broker, node_id)
+            store = await asyncio.to_thread(
+                open_store,
+                settings.data,
+                keyring,
+                clock=utc_now,
+                on_events=publisher.publish,
+                loop=asyncio.get_running_loop(),
+            )
+            stack.callback(store.close)
+            accounts = Accounts(
+                store, keyring, secret=sha256(b"peerchat pages" + master).digest(), hasher=hasher
+            )
+            stack.callback(accounts.close)
+            desk = Desk(
+                CaseStore(store, [InApp.channel]),
+                [InApp(publisher.publish, store, here=hub.here)],
+                clock=utc_now,
+            )
+            lobby = Lobby(
+                store,
+                judge,
+                here=hub.here,
+                last_heard=hub.last_heard,
+                alerted=desk.wake,
+                max_capacity=settings.max_capacity,
+            )
+            limits = Limits(send_rate=settings.send_rate, send_burst=settings.send_burst)
+            node = Node(
+                id=node_id,
+                store=store,
+                broker=broker,
+                publisher=publisher,
+                hub=hub,
+                chat=Chat(
+                    store,
+                    judge,
+                    alerted=desk.wake,
+                    answer=lambda event: publisher.publish([event]),
+                    observe=metrics.observe,
+                ),
+                lobby=lobby,
+                review=ReviewQueue(store, alerted=desk.wake),
+                cases=Cases(store, alerted=desk.wake),
+                rounds=Rounds(store, lobby),
+                desk=desk,
+                accounts=accounts,
+                limits=UNLIMITED if settings.unlimited else limits,
+                heartbeat_s=settings.heartbeat_s,
+                clock=utc_now,
+                failed=lambda _task: signal.raise_signal(signal.SIGTERM),
+            )
+            lines = poll.PollLines()
+            await judge.judge([Submission(text="hello", role=Role.PUPIL)])  # the first is slow
+            if extra is not None:
+                await stack.enter_async_context(extra(node))
+            await stack.enter_async_context(node.running())
+            stack.push_async_callback(lines.stop)
+            yield {
+                "node": node,
+                "settings": settings,
+                "poll_lines": lines,
+                "metrics": metrics,
+                "health": lambda: ops.health(node, metrics),
+            }
+
+    routes: list[BaseRoute] = [
+        *live.routes,
+        *poll.routes,
+        *session.routes,
+        *review.routes,
+        *alerts.routes,
+        *site.routes,
+        *ops.routes,
+        *pages.routes,
+        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers=problems.handlers,
+        middleware=[Middleware(SecurityHeaders, secure=settings.secure_cookies)],
+    )
+
+
+def _say_why(kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:
+    """Log why a start failed: a setting's error is said whole, another is named by its type."""
+    if isinstance(error, SettingsError):
+        log.error("%s", error)
+    elif kind is not None and not issubclass(kind, asyncio.CancelledError | GeneratorExit):
+        log.error("stopped by %s", kind.__name__, exc_info=error)
+    return False

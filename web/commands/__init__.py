@@ -1,0 +1,1 @@
+"""Subcommands of `peerchat`: each module has `add(subparsers)` and `run(args) -> int`."""

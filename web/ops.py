@@ -1,0 +1,185 @@
+"""For operators: live, ready, metrics. Counts and times only: no text, no names, no ids of members."""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from peerchat import views
+from peerchat.errors import StoreUnavailable
+from peerchat.node import Node
+from peerchat.store.sql import Tx
+from web.api.problems import Json, problem
+from web.auth import node_of, settings_of
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+FORWARDED = ("x-forwarded-for", "forwarded", "via", "x-real-ip")
+LATELY_S = 300.0
+READY_S = 3.0
+DESK_LATE_S = 10.0
+"""Rule 9: a due alert is at most this overdue while a worker lives."""
+
+
+class Metrics:
+    """What one node counts, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._judge = Histogram(
+            "peerchat_judge_seconds", "Time to judge one batch", registry=self.registry,
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+        )  # fmt: skip
+        self._batch = Histogram(
+            "peerchat_batch_messages", "Messages in one batch", registry=self.registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+        )  # fmt: skip
+        self._judged = Counter("peerchat_messages_total", "Messages judged", registry=self.registry)
+        self._degraded = Counter(
+            "peerchat_degraded_total", "Messages a stage did not judge", ["stage"], registry=self.registry
+        )
+        self._degraded_at: dict[str, float] = {}
+        self.lines = Gauge("peerchat_lines", "Open lines", registry=self.registry)
+        self.inbox = Gauge(
+            "peerchat_inbox_messages", "Messages that wait for the pump", registry=self.registry
+        )
+        self.commits = Gauge("peerchat_commits", "Commits so far", registry=self.registry)
+        self.commit_s = Gauge("peerchat_commit_seconds", "Seconds spent in commits", registry=self.registry)
+        self.dropped = Gauge("peerchat_events_dropped", "Events not published", registry=self.registry)
+        self.desk_failures = Gauge("peerchat_desk_failures", "Failures of the desk", registry=self.registry)
+        self.review_open = Gauge("peerchat_review_open", "Undecided items", ["site"], registry=self.registry)
+        self.alerts_open = Gauge(
+            "peerchat_alerts_open", "Open alerts", ["site", "state"], registry=self.registry
+        )
+        self.on_duty = Gauge("peerchat_adults_on_duty", "Adults on duty", ["site"], registry=self.registry)
+
+    def observe(self, name: str, value: float) -> None:
+        """Take a measurement of the message path."""
+        if name == "judge_s":
+            self._judge.observe(value)
+        elif name == "batch":
+            self._batch.observe(value)
+            self._judged.inc(value)
+        elif name.startswith("degraded:"):
+            stage = name.partition(":")[2]
+            self._degraded.labels(stage).inc(value)
+            self._degraded_at[stage] = time.monotonic()
+
+    def degraded_lately(self) -> list[str]:
+        """Return the stages that gave no answer within the last minutes."""
+        since = time.monotonic() - LATELY_S
+        return sorted(stage for stage, at in self._degraded_at.items() if at > since)
+
+
+async def healthz(_request: Request) -> Response:
+    """GET /healthz: the process answers."""
+    return PlainTextResponse("live\n")
+
+
+async def readyz(request: Request) -> Response:
+    """GET /readyz: the database takes transactions and the desk works; an adult on duty is shown apart."""
+    node = node_of(request)
+    try:
+        async with asyncio.timeout(READY_S):
+            covered = await node.store.write(_beat)
+    except (StoreUnavailable, TimeoutError):
+        return Json({"ready": False, "database": False, "desk": None, "adult_on_duty": None}, 503)
+    desk = desk_at_work(node)
+    ready = desk and not node.draining
+    shown = {"ready": ready, "database": True, "desk": desk, "adult_on_duty": bool(covered) and all(covered)}
+    return Json(shown, 200 if ready else 503)
+
+
+def _beat(tx: Tx) -> list[bool]:
+    tx.sites.beat()
+    return [tx.duty.covered(s.id) for s in tx.sites.all()]
+
+
+def desk_at_work(node: Node) -> bool:
+    """Return whether the desk has looked for due alerts lately (rule 9)."""
+    last = node.desk.last_sweep_at
+    return last is not None and (node.now() - last).total_seconds() < DESK_LATE_S
+
+
+def may_scrape(request: Request) -> bool:
+    """Return whether the caller is the operator's own: by token, or, without one, from this very host.
+
+    Exact counts of a small school can tell who wrote: they are not for the proxy that pupils come by.
+    """
+    token = settings_of(request).metrics_token
+    if token is not None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), token.encode())
+    settings = settings_of(request)
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname
+    direct = not settings.trusted_proxies and not any(name in request.headers for name in FORWARDED)
+    return direct and host in LOOPBACK and request.client is not None and request.client.host in LOOPBACK
+
+
+async def metrics(request: Request) -> Response:
+    """GET /metrics: for the operator alone; see `may_scrape`."""
+    if not may_scrape(request):
+        return problem(404, "Not found")
+    found: Metrics = request.state.metrics
+    node = node_of(request)
+    found.lines.set(len(node.hub))
+    found.inbox.set(node.chat.waiting)
+    found.commits.set(node.store.commits)
+    found.commit_s.set(node.store.commit_s)
+    found.dropped.set(node.publisher.dropped)
+    found.desk_failures.set(node.desk.failures)
+
+    def counts(tx: Tx) -> list[tuple[str, int, dict[str, int], int]]:
+        return [
+            (s.id, tx.reviews.counts(s.id)[0], tx.alerts.counts(s.id), len(views.on_duty(tx, s.id)))
+            for s in tx.sites.all()
+        ]
+
+    for site, review, alerts, duty in await node.store.read(counts):
+        found.review_open.labels(site).set(review)
+        found.on_duty.labels(site).set(duty)
+        for state, count in alerts.items():
+            found.alerts_open.labels(site, state).set(count)
+    return Response(generate_latest(found.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def health(node: Node, found: Metrics) -> Sequence[dict[str, Any]]:
+    """Return what works and what does not, in words for staff."""
+    at_work = desk_at_work(node)
+    silent = found.degraded_lately()
+    lost = node.publisher.dropped
+    return [
+        {
+            "what": "Checks of messages",
+            "ok": not silent,
+            "words": f"Not answering lately: {', '.join(silent)}. Those messages wait for a person."
+            if silent
+            else "All checks answer.",
+        },
+        {
+            "what": "Alerts",
+            "ok": at_work,
+            "words": "The alert desk is at work." if at_work else "The alert desk is late.",
+        },
+        {
+            "what": "Live updates",
+            "ok": lost == 0,
+            "words": "Some updates were lost; pages fetch them again by themselves."
+            if lost
+            else "Nothing was lost on the way.",
+        },
+    ]
+
+
+routes = [
+    Route("/healthz", healthz, methods=["GET"]),
+    Route("/readyz", readyz, methods=["GET"]),
+    Route("/metrics", metrics, methods=["GET"]),
+]
