@@ -27,6 +27,7 @@ from peerchat.errors import (
     Conflict,
     Forbidden,
     NotAMember,
+    StoreRefused,
     StoreUnavailable,
     Unavailable,
 )
@@ -136,23 +137,28 @@ class Chat:
                 self._arrived.clear()
                 await self._arrived.wait()
             batch = [self._inbox.popleft() for _ in range(min(BATCH, len(self._inbox)))]
-            try:
-                events = await self._pump(batch)
-            except StoreUnavailable:
-                events = [
-                    _refused(post, Unavailable("not stored; send it again", retry_after_s=1.0))
-                    for post in batch
-                ]
-            except Exception as error:  # nothing of the batch is stored or told; the senders send it again
-                log.error("pump failed: %s", type(error).__name__)
-                events = [
-                    _refused(post, Unavailable("not stored; send it again", retry_after_s=1.0))
-                    for post in batch
-                ]
+            events = await self._pump_safely(batch)
             for event in events:
                 self._answer(event)
             for post in batch:
                 post.done()
+
+    async def _pump_safely(self, batch: list[_Post]) -> list[Event]:
+        """Pump a batch; where one message spoils it, the others go their way without it.
+
+        When the store takes nothing at all, everybody is told to send again: nothing of it is stored or told.
+        """
+        try:
+            return await self._pump(batch)
+        except StoreUnavailable as error:
+            alone = len(batch) == 1 or not isinstance(error, StoreRefused)
+        except Exception as error:  # a fault of ours in one message must not silence a whole school
+            log.error("pump failed: %s", type(error).__name__)
+            alone = len(batch) == 1
+        if alone:
+            later = Unavailable("not stored; send it again", retry_after_s=1.0)
+            return [_refused(post, later) for post in batch]
+        return [event for post in batch for event in await self._pump_safely([post])]
 
     async def _pump(self, batch: list[_Post]) -> list[Event]:
         """Judge and commit one batch; return the answers that needed no commit."""

@@ -20,6 +20,7 @@
     |-- CaseError              an alert's state forbids it; see escalation.alert
     |-- NotAllowed             a signed-in member without the right
     |-- StoreUnavailable       the database did not take a transaction
+    |   `-- StoreRefused       it refused what this one wrote
     `-- SettingsError          a setting is missing or wrong; names the setting
 
 Messages name what was wrong, never what somebody wrote.
@@ -162,6 +163,10 @@ class CannotRelease(ReviewError):
 
 class StoreUnavailable(PeerchatError):
     """The database did not take a transaction; nothing of it was stored."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The database refused what one transaction body wrote; others are not concerned."""
 
 
 class SettingsError(PeerchatError):

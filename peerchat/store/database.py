@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from peerchat.errors import StoreUnavailable
+from peerchat.errors import StoreRefused, StoreUnavailable
 from peerchat.ports import Event
 from peerchat.store.seal import Keyring
 
@@ -254,7 +254,7 @@ class Database(Generic[X]):
             if job.error is None:
                 job.future.set_result(job.result)
             elif isinstance(job.error, sa.exc.SQLAlchemyError):
-                job.future.set_exception(StoreUnavailable(f"the store refused: {type(job.error).__name__}"))
+                job.future.set_exception(StoreRefused(f"the store refused: {type(job.error).__name__}"))
             else:
                 job.future.set_exception(job.error)
 

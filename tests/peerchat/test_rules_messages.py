@@ -8,6 +8,7 @@ import pytest
 from moderation.verdict import Action, Risk
 from peerchat.chat import BATCH
 from peerchat.errors import AlreadyDecided, SameDecider
+from peerchat.frames import Send
 from peerchat.model import Decision, MessageStatus
 
 NOT_ALLOWED = [
@@ -407,3 +408,16 @@ async def test_risk_and_action_are_two_axes(pair):
     ack = await pair.pupil.send(pair.c, "[immediate] i need someone")
     assert ack["status"] == "delivered" and ack["support"]
     assert (await pair.world.alert()).risk is Risk.IMMEDIATE
+
+
+async def test_one_message_that_cannot_be_stored_does_not_stop_the_others(pair):
+    """A fault in one message of a batch is that message's alone: its sender sends it again."""
+    talk = pair.pupil.talk
+    for ref, text in (("good-1", "first"), ("bad", "\ud800"), ("good-2", "second")):
+        talk.posting()  # handed to the pump past the parser, which refuses such a text
+        frame = Send(conversation=pair.c, id=ref, text=text, ref=ref)
+        pair.world.chat.post(pair.pupil.actor, talk.line.id, frame, done=talk.posted)
+    await pair.world.flush()
+    assert pair.mentor.texts(pair.c) == ["first", "second"]
+    assert pair.pupil.answer("bad")["code"] == "unavailable"
+    assert [pair.pupil.answer(ref)["seq"] for ref in ("good-1", "good-2")] == [1, 2]
