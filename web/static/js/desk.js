@@ -19,12 +19,7 @@ const TITLE = `Desk – ${SERVICE}`;
 const URGENT_TITLE = `● Someone needs you – ${SERVICE}`;
 const POLL_MS = 30_000;
 const ACT_S = 600; // an acknowledgement without an action lapses after ten minutes
-const RUNGS = [
-  "until the deputies are told as well",
-  "until all trained adults are told",
-  "until the people outside school hours are told",
-  "until everyone is told again",
-];
+const NEXT_TELLING = "until all adults are told again"; // every telling goes to the open pages of all of them
 
 const line = new Line();
 const threads = new Threads(line);
@@ -243,7 +238,7 @@ function alarmNode(alert) {
         set(timerWords, now.state === "open" ? "the adults on duty are being told" : "the next people are being told");
       } else {
         set(timer, face(left));
-        set(timerWords, RUNGS[Math.min(now.rung, RUNGS.length - 1)]);
+        set(timerWords, NEXT_TELLING);
       }
     },
   };
