@@ -53,7 +53,10 @@ def serve(app: Starlette, settings: Settings, *, on_ready: Callable[[str], None]
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, contextlib.suppress(SystemExit):
         runner.run(server.serve())  # exits by itself where the port is taken
     if not server.started:
-        log.error("not started: could not listen on port %s, or the start failed", settings.port)
+        if server.lifespan.should_exit:
+            log.error("not started; the lines above say why")
+        else:
+            log.error("not started: port %s is taken, or not allowed", settings.port)
         return 1
     return 0
 
