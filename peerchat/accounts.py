@@ -78,22 +78,27 @@ class Failures:
     def begin(self, *, account: str, address: str, now: float) -> None:
         """Count a try. Raises `TooManyFailures` when the account or the address has failed too often."""
         for kind, name in (("account", account), ("address", address)):
-            if not name:
-                continue
-            times = self._failed.get((kind, name), deque())
-            while times and times[0] <= now - WINDOW_S:
-                times.popleft()
-            if len(times) >= self._limits[kind]:
-                raise TooManyFailures(max(1.0, times[0] + WINDOW_S - now))
+            self._check(kind, name, now)
         self._count("account", account, now)
+
+    def _check(self, kind: str, name: str, now: float) -> None:
+        times = self._failed.get((kind, name)) if name else None
+        while times and times[0] <= now - WINDOW_S:
+            times.popleft()
+        if times and len(times) >= self._limits[kind]:
+            raise TooManyFailures(max(1.0, times[0] + WINDOW_S - now))
 
     def right(self, *, account: str) -> None:
         """Take a try back: it was right, and nothing of the account's failures matters any more."""
         self._failed.pop(("account", account), None)
 
     def wrong(self, *, address: str, now: float) -> None:
-        """Count a failure of an address; the account's is counted already."""
+        """Count a failure of an address; the account's is counted already.
+
+        Raises `TooManyFailures` when the address had too many before this one.
+        """
         if address:
+            self._check("address", address, now)
             self._count("address", address, now)
 
     def _count(self, kind: str, name: str, now: float) -> None:
@@ -126,10 +131,14 @@ class Accounts:
     async def sign_in_pupil(
         self, code: str, pin: str | None, *, address: str, remember: bool = False
     ) -> tuple[str, SignedIn]:
-        """Return (token, session) for a card's code. Raises `SignInFailed` or `TooManyFailures`."""
+        """Return (token, session) for a card's code. Raises `SignInFailed` or `TooManyFailures`.
+
+        A right code is never refused for its address: a whole school is one, and one pupil's guesses must not
+        shut the others out. Nobody guesses 57 bits.
+        """
         index = self._keyring.index(plain_code(code))
         account = index.hex()
-        self._failures.begin(account=account, address=address, now=time.monotonic())
+        self._failures.begin(account=account, address="", now=time.monotonic())
         member = await self._store.read(lambda tx: tx.members.by_code(index))
         right = member is not None and member.suspended_at is None
         if pin is not None:  # one hash for every PIN sent, so its time tells nothing
