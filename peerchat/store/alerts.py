@@ -251,8 +251,6 @@ class Alerts:
         steps = []
         for row in due:
             found = self._step_or_tell_anyway(row.id, days)
-            if found is None:
-                continue
             self._tx.execute(
                 sa.insert(_ATTEMPT),
                 [
@@ -287,7 +285,7 @@ class Alerts:
         self._tx.execute(sa.update(_ALERT).where(_ALERT.c.id == id).values(untold_since=now))
         return found
 
-    def _step_or_tell_anyway(self, id: str, days: Mapping[str, SchoolDay]) -> Step | None:
+    def _step_or_tell_anyway(self, id: str, days: Mapping[str, SchoolDay]) -> Step:
         """Advance one due alert, apart from the others: one that cannot be stepped must not silence them.
 
         It is told all the same, to all adults, and is due again soon. A fault of the database is not ours to
@@ -305,8 +303,27 @@ class Alerts:
             log.error("an alert could not be stepped: %s", type(error).__name__)
         soon = {"next_due_at": self._tx.now + AGAIN, "untold_since": self._tx.now}
         self._tx.execute(sa.update(_ALERT).where(_ALERT.c.id == id).values(**soon))
-        alert = self.get(id)
-        return replace(repeated(alert), audience=Audience.ALL_ADULTS) if alert is not None else None
+        return replace(repeated(self._bare(id)), audience=Audience.ALL_ADULTS)
+
+    def _bare(self, id: str) -> Alert:
+        """Return what is sure of an alert whose row cannot be read: that it is there. Loud on purpose."""
+        row = self._tx.row(
+            sa.select(_ALERT.c.site, _ALERT.c.conversation, _ALERT.c.about).where(_ALERT.c.id == id)
+        )
+        assert row is not None
+        return Alert(
+            id=id,
+            site=row.site,
+            conversation=row.conversation,
+            about=row.about,
+            about_role=Role.PUPIL,
+            risk=Risk.IMMEDIATE,
+            labels=("unreadable",),
+            state=AlertState.NOTIFYING,
+            opened_at=self._tx.now,
+            notifying_since=self._tx.now,
+            next_due_at=self._tx.now + AGAIN,
+        )
 
     def told(self, alert: str, *, channel: str, ok: bool) -> None:
         """Record the outcome of the newest attempt by a channel; one that went out ends the retrying.
