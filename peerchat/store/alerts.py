@@ -139,7 +139,7 @@ class Alerts:
             .limit(limit)
             .offset(offset)
         )
-        return [self._value(row) for row in rows]
+        return [self._shown(row) for row in rows]
 
     def open_in(self, conversations: Collection[str]) -> list[Alert]:
         """Return the open alerts of these conversations."""
@@ -304,6 +304,14 @@ class Alerts:
         soon = {"next_due_at": self._tx.now + AGAIN, "untold_since": self._tx.now}
         self._tx.execute(sa.update(_ALERT).where(_ALERT.c.id == id).values(**soon))
         return replace(repeated(self._bare(id)), audience=Audience.ALL_ADULTS)
+
+    def _shown(self, row: AnyRow) -> Alert:
+        """Return an alert for a list: one that cannot be read must not take the others off it."""
+        try:
+            return self._value(row)
+        except ValueError as error:
+            log.error("an alert could not be read: %s", type(error).__name__)
+            return self._bare(row.id)
 
     def _bare(self, id: str) -> Alert:
         """Return what is sure of an alert whose row cannot be read: that it is there. Loud on purpose."""

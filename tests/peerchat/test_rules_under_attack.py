@@ -1,5 +1,6 @@
 """What a security review broke once: each attack stays refused."""
 
+from escalation.alert import AlertState
 from escalation.duty import LEASE, LONGEST_LEASE
 from moderation.verdict import Role
 from peerchat.frames import Send
@@ -58,6 +59,8 @@ async def test_rule_09_an_alert_that_cannot_be_stepped_silences_no_other(pair):
     assert told == {broken.id, other["alert"]}
     shown = {f["alert"]["id"]: f["alert"] for f in pair.adult.of("alert")}
     assert shown[broken.id]["labels"] == ["unreadable"] and shown[broken.id]["risk"] == "immediate"
+    rows, _ = await pair.world.cases.listed(pair.adult.actor, list(AlertState), limit=50, offset=0)
+    assert {row["id"] for row in rows} == {broken.id, other["alert"]}
 
 
 async def test_rule_12_a_clock_that_was_ahead_keeps_nobody_on_duty(world):
