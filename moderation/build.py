@@ -1,49 +1,125 @@
 """Puts the shipped stages together. The only place that knows all of them."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from moderation.contact import STAGE as CONTACT
-from moderation.contact import Allowed, Contacts
+from moderation.contact import WHY, Allowed, Contacts
+from moderation.gate import Gate
+from moderation.language import STAGE as LANGUAGE
+from moderation.language import load_language
 from moderation.linear import LEAST_SCORE, MODELS, Linear, load_model
 from moderation.linear import STAGE as LINEAR
-from moderation.pipeline import DEADLINE_S, INLINE_CODE_POINTS, Pipeline, Stage, Threaded
-from moderation.policy import POLICY, load_policy
-from moderation.rules import RULES, load_rules
+from moderation.pipeline import (
+    DEADLINE_S,
+    INLINE_CODE_POINTS,
+    Observe,
+    Pipeline,
+    Second,
+    Stage,
+    Threaded,
+)
+from moderation.policy_file import POLICY, load_policy
+from moderation.rules import RULES, Rules, load_rules
 from moderation.rules import STAGE as RULES_STAGE
 from moderation.text import WORDS
+from moderation.toxicity import Toxicity, Wanted
+from moderation.toxicity import load as load_detoxify
+from moderation.trajectory import WHY as WHY_TOGETHER
+from moderation.trajectory import shipped_weights
+from moderation.transformer import STAGE as TRANSFORMER
+from moderation.transformer import available, load_transformer
 from moderation.verdict import Signal, Submission
+
+FIRST_SHARE = 0.5
+"""Of the deadline: what each stage of the first tier may take, so that the second has the rest."""
 
 
 def default_pipeline(
     *,
     allowed: Iterable[str] = (),
     rules: Path = RULES,
+    own_rules: Sequence[Path] = (),
     policy: Path = POLICY,
+    overlays: Sequence[Path] = (),
     classifiers: Sequence[Stage] | None = None,
+    beside: Sequence[Stage] = (),
+    models: Path = MODELS,
     deadline_s: float = DEADLINE_S,
+    every_score: bool = False,
+    observe: Observe | None = None,
 ) -> Pipeline:
-    """Rules, contact details and the embedded classifier under the shipped policy.
+    """Rules, contact details, the language and the embedded classifiers under the shipped policy.
 
     `allowed` are a site's own phone numbers, hosts and email addresses that anybody may write.
-    `classifiers` stand in for the embedded one; an empty list means rules alone. Anything wrong with a
-    file raises (`BadRule`, `BadPolicy`, `BadModel`) with its name and line.
+    `own_rules` are folders with a site's own rules and word lists beside the shipped ones.
+    `classifiers` stand in for the embedded ones; an empty list means rules alone. The second tier is there
+    where its file is, and is asked about what the policy's gate passes on.
+    `beside` are added to them, such as `detoxify`. `overlays` are files of what sites and rooms have
+    otherwise. `models` is where the embedded ones are; with `every_score` they tell the faintest score, too.
+    `observe` is told what happens, in numbers. Anything wrong with a file raises (`BadRule`, `BadPolicy`,
+    `BadModel`) with its name and line.
     """
-    known = load_rules(rules)
+    shipped_weights()  # wrong ones stop a start, not the first conversation
+    known = load_rules(rules, *own_rules)
     contacts = Contacts(Allowed.of(allowed))
+    said = whys(known)
+    pinned = b"".join(stage.digest for stage in beside if isinstance(stage, Toxicity))
+    made_with = what_decides(rules, *own_rules, models=models) + pinned
+    decides = load_policy(policy, overlays=overlays, made_with=made_with, rules=said.keys())
     stages: list[Stage] = [
         Threaded(RULES_STAGE, each(known.read), inline_code_points=INLINE_CODE_POINTS),
         Threaded(CONTACT, each(contacts.read), inline_code_points=INLINE_CODE_POINTS),
+        Threaded(LANGUAGE, load_language().read, inline_code_points=INLINE_CODE_POINTS),
     ]
-    stages += [embedded()] if classifiers is None else classifiers
-    return Pipeline(stages, load_policy(policy, made_with=digest_of(rules, WORDS, MODELS)), deadline_s)
+    second = None
+    if classifiers is None:
+        gate = Gate(decides.gate, LINEAR)
+        linear = load_model(models)
+        stages.append(embedded(linear, least_score=0.0 if every_score else gate.lowest(LEAST_SCORE)))
+        if available(models):
+            second = second_tier(linear, gate, models, every_score=every_score)
+    else:
+        stages += classifiers
+    first_s = FIRST_SHARE * deadline_s
+    return Pipeline(
+        [*stages, *beside],
+        decides,
+        deadline_s,
+        second=second,
+        within_s={stage.name: first_s for stage in stages} if second else None,
+        observe=observe,
+        why=lambda name: said.get(name, name),
+    )
 
 
-def embedded(*, least_score: float = LEAST_SCORE) -> Stage:
+def whys(rules: Rules) -> dict[str, str]:
+    """The plain words of everything that a signal may name as its reason, by id."""
+    own = [*(rule.id for rule in rules.rules), *(words.id for words in rules.lists)]
+    return {**WHY, **WHY_TOGETHER, **{name: rules.why(name) for name in own}}
+
+
+def embedded(linear: Linear | None = None, *, least_score: float = LEAST_SCORE) -> Stage:
     """The embedded classifier as a stage, always on its own thread: no model runs on the event loop."""
-    linear = load_model()
+    linear = linear or load_model()
     return Threaded(LINEAR, Linear(linear.tables, least_score=least_score).read)
+
+
+def second_tier(linear: Linear, gate: Gate, models: Path = MODELS, *, every_score: bool = False) -> Second:
+    """The embedded transformer for what the gate passes on, with a thread of its own.
+
+    It waits for the first classifier and for nothing else: the gate asks only what that one scored.
+    """
+    more = {"least_score": 0.0} if every_score else {}
+    read = load_transformer(models, linear=linear, **more).read
+    return Second(Threaded(TRANSFORMER, read), gate.needed, frozenset({LINEAR}))
+
+
+def detoxify(wanted: Wanted, *, deadline_s: float) -> Toxicity:
+    """Detoxify as a stage that answers a little before the pipeline's deadline: what is ready counts."""
+    return Toxicity(load_detoxify(wanted), answer_within_s=deadline_s * 0.9)
 
 
 def each(
@@ -51,6 +127,17 @@ def each(
 ) -> Callable[[Sequence[Submission]], list[Sequence[Signal]]]:
     """Make a reader of batches of a reader of one message."""
     return lambda batch: [read(submission) for submission in batch]
+
+
+def what_decides(*rules: Path, models: Path = MODELS) -> bytes:
+    """What decides beside a policy, for its version: folders of rules, words and models."""
+    return digest_of(*rules, models) + _words_digest()
+
+
+@functools.cache
+def _words_digest() -> bytes:
+    """Of the words as they were when the first pipeline was built: they are read once a process."""
+    return digest_of(WORDS)
 
 
 def digest_of(*folders: Path) -> bytes:

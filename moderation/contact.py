@@ -8,6 +8,8 @@ A detail is blocked, so that its sender can take it out and send the rest. From 
 slip, and goes to an adult. Every pattern is RE2 or a single pass: work is linear in the text.
 """
 
+import functools
+import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from moderation.verdict import Action, Risk, Role, Signal, Span, Submission, Tur
 
 STAGE = "contact"
 
-Kind = Literal["phone", "phone_part", "email", "link", "handle", "postcode", "address"]
+Kind = Literal["phone", "phone_part", "email", "link", "handle", "postcode", "address", "plate", "school"]
 
 WHY: Mapping[str, str] = {
     "contact.phone": "A phone number, or another long number that belongs to one person.",
@@ -30,8 +32,13 @@ WHY: Mapping[str, str] = {
     "contact.handle": "A user name on another app.",
     "contact.postcode": "A UK postcode.",
     "contact.address": "A street address.",
+    "contact.plate": "A car's number plate.",
+    "contact.school": "Somebody's full name together with their school.",
 }
 """What each `why` of a signal means, for staff."""
+
+MOST = 16
+"""Details of one kind that are told of one message."""
 
 EARLIER_TURNS = 6
 """Turns of the same speaker over which a number may be given in pieces."""
@@ -114,7 +121,7 @@ class Contacts:
         signals = []
         for contact in find(submission.text, earlier=earlier, allowed=self.allowed):
             part = contact.kind == "phone_part"
-            least = Risk.CONCERN if part or contact.kind == "address" else Risk.NONE
+            least = Risk.CONCERN if part or contact.kind in ("address", "school") else Risk.NONE
             signals.append(
                 Signal(
                     label="personal_data",
@@ -130,29 +137,39 @@ class Contacts:
 
 
 def find(text: str, *, earlier: Sequence[str] = (), allowed: Allowed | None = None) -> list[Contact]:
-    """Contact details in `text`, in the order of their kinds; `earlier` are the speaker's last turns."""
-    known = allowed or Allowed()
+    """Contact details in `text`, in the order of their kinds; `earlier` are the speaker's last turns.
+
+    At most `MOST` of a kind: who sends a hundred numbers is told of the first.
+    """
     view = plain(text)
-    shadow = view.text.translate(_LEET)
+    shadow = view.text if view.text.isalpha() else view.text.translate(_LEET)
+    gates = _open_gates(view.text, shadow)
+    if not gates:
+        return []
+    known = allowed or Allowed()
     found: list[Contact] = []
-    if "@" in view.text or " at " in view.text or "(at)" in view.text or "[at]" in view.text:
-        found += _emails(view)
-    if "." in view.text or " dot " in view.text or "/" in view.text:
-        found += _links(view, known, found)
-    found = [
-        one for one in found if one.kind != "email" or not known.emails & {text[slice(*one.span)].lower()}
-    ]
-    gates = _open_gates(shadow)
-    if _NUMBER_GATE in gates or _DIGIT.search(view.text) is not None:
+    if "email" in gates:
+        found += itertools.islice(_emails(view), MOST)
+    if "link" in gates:
+        found += itertools.islice(_links(view, known, found), MOST)
+    if found:
+        found = [
+            one for one in found if one.kind != "email" or not known.emails & {text[slice(*one.span)].lower()}
+        ]
+    if "phone" in gates or "part" in gates or ("number" in gates and any(map(_said, earlier))):
         numbers = _runs(view)
-        found += _phones(view, numbers, known)
-        if not any(contact.kind == "phone" for contact in found):
-            found += _split_phone(view, numbers, earlier, known)
+        phones = list(itertools.islice(_phones(view, numbers, known), MOST))
+        found += phones or _split_phone(view, numbers, earlier, known)
+    if "postcode" in gates:
         found += _postcodes(text, view)
-    if "@" in shadow or _HANDLE_GATE in gates:
-        found += _handles(text, view, shadow, found)
-    if _STREET_GATE in gates:
+    if "app" in gates or "@" in gates or "spaced" in gates:
+        found += itertools.islice(_handles(text, view, shadow, found, gates), MOST)
+    if "street" in gates and ("house" in gates or ("home" in gates and "on" in gates)):
         found += _addresses(text, view, shadow)
+    if "plate" in gates:
+        found += _plates(view)
+    if "school" in gates:
+        found += _school(text, view, known)
     return found
 
 
@@ -161,9 +178,10 @@ _LEET = str.maketrans("013457", "oieast")
 
 # --- numbers ------------------------------------------------------------------------------------------
 
-_ABROAD = re2.compile(r"(?:00)?44[0-9]{9,10}")
-_UK = re2.compile(r"0[1-37-9][0-9]{8,9}")
-_MOBILE = re2.compile(r"7[0-9]{9}")
+# Of at most 15 digits, and without a choice that could be taken back: `re` is as safe here, and quicker.
+_ABROAD = re.compile(r"(?:00)?44[0-9]{9,10}")
+_UK = re.compile(r"0[1-37-9][0-9]{8,9}")
+_MOBILE = re.compile(r"7[0-9]{9}")
 _NUMBER_WORDS: Mapping[str, str] = {
     "zero": "0",
     "nought": "0",
@@ -178,6 +196,9 @@ _NUMBER_WORDS: Mapping[str, str] = {
     "seven": "7",
     "eight": "8",
     "nine": "9",
+    "sevn": "7",
+    "nyne": "9",
+    "fife": "5",
     "ten": "10",
     "eleven": "11",
     "twelve": "12",
@@ -199,20 +220,34 @@ _NUMBER_WORDS: Mapping[str, str] = {
 }
 _TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
 _TIMES = {"double": 2, "dbl": 2, "triple": 3, "treble": 3}
+# Words that only among digits are digits.
+_SOUNDS_LIKE: Mapping[str, str] = {
+    "won": "1",
+    "wun": "1",
+    "to": "2",
+    "too": "2",
+    "tree": "3",
+    "for": "4",
+    "fore": "4",
+    "sicks": "6",
+    "ate": "8",
+}
 _NOUGHTS = {"hundred": "00", "thousand": "000"}
 _SAID = "|".join(sorted([*_NUMBER_WORDS, *_TIMES, *_NOUGHTS], key=len, reverse=True))
-_SAID_WHOLE = re2.compile(rf"(?:{_SAID}|[0-9])+")
-_SAID_PART = re2.compile(rf"{_SAID}|[0-9]+")
-_TOKEN = re2.compile(r"[a-z0-9]+|[^\sa-z0-9]|\s+")
-_DATE = re2.compile(
-    r"\b[0-9]{1,2}[/.\-][0-9]{1,2}[/.\-](?:[0-9]{2}){1,2}\b|\b(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}\b"
+_SAID_WHOLE = re.compile(rf"(?:{_SAID}|[0-9])+", re.ASCII)
+_SAID_PART = re.compile(rf"{_SAID}|[0-9]+", re.ASCII)
+_TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]|\s+", re.ASCII)
+_DATE = re.compile(
+    r"\b[0-9]{1,2}[/.\-][0-9]{1,2}[/.\-](?:[0-9]{2}){1,2}\b|\b(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}\b",
+    re.ASCII,
 )
 _BETWEEN = frozenset("-.()/+_*,~='\"|&>#\u2022")
 _FILLERS = frozenset("then and n dash space plus dot um er".split())
-_ASKING = re2.compile(
-    r"\b(?:number|numbers|numba|num|ring|call|text|txt|fone|phone|mobile|mob|whatsapp|wapp|contact|dial|nhs|digits|cell)s?\b"
+_ASKING = re.compile(
+    r"\b(?:number|numbers|numba|num|ring|call|text|txt|fone|phone|mobile|mob|whatsapp|wapp|contact|dial|nhs|digits|cell|sim|txt)s?\b",
+    re.ASCII,
 )
-_BACKWARDS = re2.compile(r"\b(?:backwards?|reversed?|back to front)\b")
+_BACKWARDS = re.compile(r"\b(?:backwards?|reversed?|back to front)\b", re.ASCII)
 _ROUNDS = "01234567890123456789"
 
 
@@ -285,10 +320,18 @@ def _digits(token: str, inside: bool, text: str, end: int) -> str | None:
         return said
     if token in _NOUGHTS:
         return _NOUGHTS[token] if inside else None
+    if inside and (sounded := _SOUNDS_LIKE.get(token)):
+        # "seven to nine" is a time, "won too six" no English.
+        after = _NEXT_WORD.match(text, end)
+        digit_follows = after is not None and (
+            after.group(1).isdigit() or after.group(1) in _NUMBER_WORDS or after.group(1) in _SOUNDS_LIKE
+        )
+        return sounded if digit_follows and token not in ("to", "for") else None
     if token in ("o",):
         return "0" if inside or text[end : end + 2].strip()[:1].isdigit() else None
     seen = sum(letter.isdigit() for letter in token)
-    if seen >= 3 and set(token) <= _LOOKS_LIKE_DIGITS:
+    least = 1 if inside else 2 if token[0] in "o0" else 3
+    if seen >= least and len(token) >= 3 and set(token) <= _LOOKS_LIKE_DIGITS:
         return token.translate(_AS_DIGITS)
     if not _SAID_WHOLE.fullmatch(token):
         return None
@@ -304,6 +347,7 @@ def _digits(token: str, inside: bool, text: str, end: int) -> str | None:
     return "".join(parts) or None
 
 
+_NEXT_WORD = re.compile(r"[^a-z0-9]{1,3}([a-z]+|[0-9]+)")
 _LOOKS_LIKE_DIGITS = frozenset("0123456789oil")
 _AS_DIGITS = str.maketrans("oil", "011")
 
@@ -326,20 +370,33 @@ def _phones(view: Plain, runs: Sequence[Sequence[_Number]], allowed: Allowed) ->
 
 def _phone_at(run: Sequence[_Number], first: int, *, asked: bool, backwards: bool) -> int | None:
     """Where in `run` a phone number that begins at `first` ends, or None."""
+    opening = run[first]
+    if not (asked or backwards or opening.plus):
+        head = (
+            opening.digits
+            if len(opening.digits) > 1
+            else "".join(one.digits for one in run[first : first + 2])
+        )
+        if not (head[0] == "0" or head.startswith("44") or (head[0] == "7" and len(opening.digits) >= 4)):
+            return None
     digits = ""
     single = True
     found = None
     for last in range(first, min(first + 16, len(run))):
         piece = run[last].digits
         # "0 10 20 30": a lone nought begins a spelled-out number, or no number at all.
-        single = single and (len(set(piece)) == 1 or (len(digits) >= 5 and len(piece) == 3))
+        if single and len(piece) > 1:
+            single = len(set(piece)) == 1 or (len(digits) >= 5 and len(piece) == 3)
         digits += piece
-        if len(digits) > 15:
+        length = len(digits)
+        if length > 15:
             break
-        begun = len(run[first].digits) > 1 or single
+        if length < 7:
+            continue
+        begun = len(opening.digits) > 1 or single
         if (
-            (begun and _is_phone(digits, run[first], single=single, asked=asked))
-            or (backwards and len(digits) >= 10 and _UK.fullmatch(digits[::-1]))
+            (length >= 9 and begun and _is_phone(digits, opening, single=single, asked=asked))
+            or (backwards and length >= 10 and _UK.fullmatch(digits[::-1]))
             or (asked and last == len(run) - 1 and _is_long(digits, run[first : last + 1]))
         ):
             found = last + 1
@@ -347,8 +404,10 @@ def _phone_at(run: Sequence[_Number], first: int, *, asked: bool, backwards: boo
 
 
 def _is_phone(digits: str, first: _Number, *, single: bool, asked: bool) -> bool:
-    if digits in _ROUNDS or digits[::-1] in _ROUNDS or len(set(digits)) <= 2:
-        return False  # counting, or a row of noughts
+    if not (len(digits) in (10, 11) or first.plus or digits.startswith(("44", "0044"))):
+        return False
+    if len(set(digits)) <= 2 or digits in _ROUNDS or digits[::-1] in _ROUNDS:
+        return False  # a row of noughts, or counting
     if _UK.fullmatch(digits):
         return True
     if _ABROAD.fullmatch(digits):  # "4471-2093-8862" is a code of some kind
@@ -374,10 +433,7 @@ def _split_phone(
         return
     here = "".join(number.digits for number in runs[0])
     span = view.span(runs[0][0].start, runs[0][-1].end)
-    before: list[str] = []
-    for text in earlier[-EARLIER_TURNS:]:
-        for run in _runs(plain(text)):
-            before.append("".join(number.digits for number in run))
+    before = [digits for text in earlier[-EARLIER_TURNS:] for digits in _said(text)]
     for back in range(1, min(len(before), 12) + 1):
         pieces = [*before[-back:], here]
         digits = "".join(pieces)
@@ -391,6 +447,15 @@ def _split_phone(
     start = runs[0][0]
     if len(start.digits) >= 4 and start.digits.startswith("07") and _before(view, start) != ".":
         yield Contact("phone_part", span)
+
+
+@functools.lru_cache(maxsize=1024)
+def _said(text: str) -> tuple[str, ...]:
+    """The digits of each run in an earlier turn, which is asked for with every turn after it."""
+    view = plain(text)
+    if "number" not in _open_gates(view.text, view.text):
+        return ()
+    return tuple("".join(number.digits for number in run) for run in _runs(view))
 
 
 def _before(view: Plain, number: _Number) -> str:
@@ -410,6 +475,10 @@ _EMAIL = re2.compile(
     rf"(?:@| @ | ?\(at\) ?| ?\[at\] ?| at )[a-z0-9\-]+(?:{_DOT}[a-z0-9\-]+)*{_DOT}"
     rf"(?:{_TOP}|{_TOP_SHORT}|ac|sch)\b"
 )
+_EMAIL_ANY = re2.compile(r"[a-z0-9._%+\-]*[a-z0-9]@[a-z0-9\-]+(?:\.[a-z0-9\-]+)*\.[a-z]{2,}")
+_EMAIL_SPACED = re2.compile(
+    r"(?:[a-z0-9._] ){3,}[\s]*(?:@|[(\[]at[)\]]|at) +(?:[a-z0-9._] ?){3,}(?: ?[(\[]dot[)\]]| dot |\.)[ a-z]+"
+)
 _EMAIL_HOST = re2.compile(
     r"[a-z0-9._\-]+(?:@| @ | at | ?\(at\) ?)"
     r"(?:gmail|googlemail|hotmail|outlook|yahoo|icloud|proton ?mail|live|aol)\b"
@@ -423,7 +492,7 @@ _LINK = re2.compile(
 
 
 def _emails(view: Plain) -> Iterator[Contact]:
-    for pattern in (_EMAIL, _EMAIL_HOST):
+    for pattern in (_EMAIL, _EMAIL_ANY, _EMAIL_SPACED, _EMAIL_HOST):
         hits = [found.span() for found in pattern.finditer(view.text)]
         for start, end in hits:
             written = view.text[start:end]
@@ -463,6 +532,9 @@ _APPS = (
     r"|roblox|kik|telegram|tele|whatsapp|fortnite|epic|twitter|twitch|youtube|yt|facebook|fb|messenger|wizz|yubo|bereal|threads"
     r"|pinterest|gamertag|gamer tag|ghost app|yellow app|switch|minecraft|signal|skype|reddit|tumblr|vinted)"
 )
+_APP_SPACED = (
+    r"\bin sta\b|\bsn ap\b|\bs n a p\b|\bi n s t a\b|\bdis cord\b|\b(?:ghost|yellow|camera) (?:app|one)\b"
+)
 _HANDLE = r"@?[a-z0-9][a-z0-9_.#\-]*[a-z0-9_]"
 _JOIN = (
     r"(?:s|'s)?\b(?: (?:name|me|mine|user|username|user name|tag|handle|acc|account|id|is|iz|its|it's|called"
@@ -492,8 +564,17 @@ _ENDINGS = tuple("ed ing ly ive able ful less al ic ous er en ion ness y s".spli
 _MARKS = frozenset("_#")
 
 
-def _handles(text: str, view: Plain, shadow: str, taken: Sequence[Contact]) -> Iterator[Contact]:
+def _handles(
+    text: str, view: Plain, shadow: str, taken: Sequence[Contact], gates: Collection[str]
+) -> Iterator[Contact]:
+    known = shipped_lexicon().known
+    if not ("@" in gates or "spelled" in gates or "spaced" in gates):
+        # Only a word that is none can be somebody's name on an app.
+        words = (word.strip(".,!?;:'\"()") for word in view.text.split())
+        if all(word in known for word in words if len(word) >= 3):
+            return
     spans: list[Span] = []
+    app = _HAS_APP.search(shadow) is not None
 
     elsewhere = [contact.span for contact in taken if contact.kind in ("email", "link", "phone")]
 
@@ -501,35 +582,53 @@ def _handles(text: str, view: Plain, shadow: str, taken: Sequence[Contact]) -> I
         return not any(span.start < other.end and other.start < span.end for other in (*spans, *elsewhere))
 
     for pattern in (_APP_THEN, _THEN_APP, _USER, _AT):
+        if len(spans) >= MOST or ("@" not in gates and pattern is _AT):
+            break
         for found in pattern.finditer(shadow):
             start, end = found.span(1)
             span = view.span(start, end)
             written = text[span.start : span.end]
-            mentioned = pattern is not _AT or _HAS_APP.search(shadow) is not None
-            if free(span) and _like_handle(view.text[start:end], written, named=mentioned, at=pattern is _AT):
+            mentioned = pattern is not _AT or app
+            said = pattern is not _APP_THEN or _SAID_TO_BE.search(shadow, found.start(), start) is not None
+            if free(span) and _like_handle(
+                view.text[start:end], written, named=mentioned, at=pattern is _AT, said=said
+            ):
                 spans.append(span)
                 yield Contact("handle", span)
-    if not spans and _HAS_APP.search(shadow) is not None:
+    if not spans and app:
         for found in _MARKED.finditer(view.text):
             span = view.span(*found.span())
             if free(span) and _like_handle(found.group(), text[span.start : span.end], named=True, at=False):
                 yield Contact("handle", span)
                 return
-    if not spans:
+    if not spans and "spaced" in gates:
+        for found in _SPACED.finditer(view.text):
+            letters = found.group().replace(" ", "")
+            named = sum(letter.isalpha() for letter in letters) >= 3
+            if named and (app or "_" in letters or any(letter.isdigit() for letter in letters)):
+                yield Contact("handle", view.span(*found.span()))
+                return
+    if not spans and "spelled" in gates:
         for found in _SPELLED.finditer(shadow):
             yield Contact("handle", view.span(*found.span()))
             return
 
 
-_HAS_APP = re2.compile(rf"\b{_APPS}(?:s|'s)?\b")
+_SPACED = re2.compile(r"(?:\b[a-z0-9] ?[_.] ?|\b[a-z0-9] ){5,}[a-z0-9_]\b")
+_HAS_APP = re.compile(rf"\b{_APPS}(?:s|'s)?\b|{_APP_SPACED}", re.ASCII)
 _NOT_A_HANDLE = re2.compile(
     r"[0-9]+(?:st|nd|rd|th|am|pm|s|x|k|gb|hrs?|mins?)?|[a-z]+-[a-z]+(?:-[a-z]+)*|[0-9]+[.\-:][0-9]+|(?:y|yr|year|p|ps|q)[0-9]+"
     r"|(?:[a-z]\.)+[a-z]?"
 )
 
 
-def _like_handle(word: str, written: str, *, named: bool, at: bool) -> bool:
-    """Whether a word beside an app's name is somebody's name there."""
+_SAID_TO_BE = re.compile(
+    r"[:=>]|\b(?:is|iz|its|it's|i'm|im|name|me|mine|user|username|called|tag|handle|acc|account|id|as|under)\b"
+)
+
+
+def _like_handle(word: str, written: str, *, named: bool, at: bool, said: bool = True) -> bool:
+    """Whether a word beside an app's name is somebody's name there; `said`, that it was called so."""
     name = word.removeprefix("@").strip(".-")
     if len(name) < 3 or _NOT_A_HANDLE.fullmatch(name):
         return False
@@ -547,18 +646,22 @@ def _like_handle(word: str, written: str, *, named: bool, at: bool) -> bool:
         return True
     read = name.translate(_LEET)
     if any(letter.isdigit() for letter in name):
-        return read not in known and not name.isdigit()
+        # "l8rs" after the name of an app is a word.
+        enough = said or sum(letter.isdigit() for letter in name) >= 2
+        return enough and read not in known and not name.isdigit()
     inner = written.lstrip("@")[1:]
     if any(letter.isupper() for letter in inner) and any(letter.islower() for letter in inner):
         return True
-    return len(name) >= 8 and name not in known and not name.endswith(_ENDINGS)
+    return said and len(name) >= 8 and name not in known and not name.endswith(_ENDINGS)
 
 
 # --- places -------------------------------------------------------------------------------------------
 
-_POSTCODE = re2.compile(r"\b([a-z]{1,2})([0-9][a-z0-9]?)([\s/,.\-]{0,3})([0-9][abd-hjlnp-uw-z]{2})\b")
+_POSTCODE = re.compile(
+    r"\b([a-z]{1,2})([0-9][a-z0-9]?)([\s/,.\-]{0,3})([0-9][abd-hjlnp-uw-z]{2})\b", re.ASCII
+)
 _LETTERED = frozenset("e ec n nw se sw w wc".split())  # areas whose districts may end in a letter
-_MIXED = re2.compile(r"\b(?:[a-z]+[0-9]|[0-9]+[a-z])[a-z0-9]*")
+_MIXED = re.compile(r"\b(?:[a-z]+[0-9]|[0-9]+[a-z])[a-z0-9]*", re.ASCII)
 _AREAS = frozenset(
     "ab al b ba bb bd bh bl bn br bs bt ca cb cf ch cm co cr ct cv cw da dd de dg dh dl dn dt dy e ec eh"
     " en ex fk fy g gl gu gy ha hd hg hp hr hs hu hx ig im ip iv je ka kt kw ky l la ld le ll ln ls lu m"
@@ -566,21 +669,40 @@ _AREAS = frozenset(
     " sw sy ta td tf tn tq tr ts tw ub w wa wc wd wf wn wr ws wv yo ze".split()
 )
 _ORDINAL = frozenset("1st 2nd 3rd 4th 5th 6th 7th 8th 9th".split())
-_PLACE_WORDS = re2.compile(
-    r"\b(?:post ?code|address|lives?|near|maps|street|house|flat|come to|im in|i'm in)\b"
+_PLACE_WORDS = re.compile(
+    r"\b(?:post ?code|address|lives?|near|maps|street|house|flat|come to|im in|i'm in)\b",
+    re.ASCII,
 )
 _POSTCODE_SAID = re2.compile(r"\bpost ?code\b(?: is| its|:| =)?((?:[\s,.\-]+[a-z0-9]+){3,9})")
 _STREET = (
     r"(?:street|road|rd|avenue|ave|lane|drive|close|crescent|cres|terrace|mews|court|way|place|gardens|grove|rise|walk|row"
-    r"|hill|square|parade|view|fold|garth|knoll|yard|wharf|croft|mount|dene|green|gate|park|bank|st|end|house|flats|tower|heights|lodge|cottages?|villas)"
+    r"|hill|square|parade|view|fold|garth|knoll|yard|wharf|croft|mount|dene|green|gate|park|bank|brae|wynd|vennel|st|end|house|flats|tower|heights|lodge|cottages?|villas)"
 )
 _SURE_STREET = frozenset(
     "street road rd avenue ave lane crescent cres terrace mews close drive croft garth knoll fold grove"
-    " rise".split()
+    " rise brae wynd vennel".split()
+)
+_ANY_STREET = _SURE_STREET | frozenset("house flats court lodge tower heights cottage cottages".split())
+# Nobody lives there, or everybody knows who does.
+_FAMOUS = frozenset(
+    {
+        "baker street",
+        "downing street",
+        "cross road",  # 84 Charing Cross Road
+        "windsor gardens",
+        "privet drive",
+        "sesame street",
+        "coronation street",
+        "ramsay street",
+        "wisteria lane",
+        "jump street",
+        "cloverfield lane",
+    }
 )
 _STREET_AFTER = re2.compile(rf"((?:[a-z][a-z'\-]+[ ,/]+){{1,3}}){_STREET}\b")
-_HOUSE = re2.compile(
-    rf"(?:\b(?:flat |number |no |unit )?[0-9]{{1,4}}[a-f]?|\bnumber (?:{_SAID})(?:[ \-](?:{_SAID}))*)[ ,/]+$"
+_HOUSE = re.compile(
+    rf"(?:\b(?:flat |number |no |unit )?[0-9]{{1,4}}[a-f]?|\bnumber (?:{_SAID})(?:[ \-](?:{_SAID}))*)[ ,/]+$",
+    re.ASCII,
 )
 _AT_HOME = re2.compile(
     r"\b(?:live|lives|living|address|flat|house|buzzer|door ?bell|stay at|come to mine|im at"
@@ -599,6 +721,7 @@ _NO_NAME = frozenset(
 
 def _postcodes(text: str, view: Plain) -> Iterator[Contact]:
     placed = _PLACE_WORDS.search(view.text) is not None
+    mixed = len(_MIXED.findall(view.text))
     for found in _POSTCODE.finditer(view.text):
         area, district, gap, inward = found.groups()
         span = view.span(*found.span())
@@ -608,7 +731,7 @@ def _postcodes(text: str, view: Plain) -> Iterator[Contact]:
         if district[-1].isalpha() and area not in _LETTERED and not shouted:
             continue
         # "g3t 0ff th3 ch4t" is leet: a postcode in small letters stands alone among its kind.
-        plainly = area in _AREAS and bool(gap) and len(_MIXED.findall(view.text)) <= 2
+        plainly = area in _AREAS and bool(gap) and mixed <= 2
         if shouted or plainly or (placed and area in _AREAS):
             yield Contact("postcode", span)
             return
@@ -621,20 +744,38 @@ def _postcodes(text: str, view: Plain) -> Iterator[Contact]:
                 return
 
 
+_SEPARATORS = re.compile(r"[ ,/]+")
+
+
+def _house(text: str, place: int) -> Any:
+    """A match of a house's number directly before a place in the text, or None."""
+    before = text[max(0, place - 40) : place]
+    bare = before.rstrip(" ,/")
+    if bare == before or not bare:
+        return None
+    number = bare[-1].isdigit() or bare[-2:-1].isdigit() or "number " in bare
+    return _HOUSE.search(before) if number else None
+
+
 def _addresses(text: str, view: Plain, shadow: str) -> Iterator[Contact]:
     at_home = _AT_HOME.search(shadow) is not None
     for found in _STREET_AFTER.finditer(shadow):
         start, end = found.span()
-        names = re2.split(r"[ ,/]+", found.group(1).strip(" ,/"))
+        names = _SEPARATORS.split(found.group(1).strip(" ,/"))
         kind = shadow[found.span(1)[1] : end]
         # The name may have swallowed words before the number: look for the number at each word.
         place = start
         for at, name in enumerate(names):
-            house = _HOUSE.search(view.text[max(0, place - 40) : place])
+            house = _house(view.text, place)
             rest = names[at:]
-            if house is not None and not _NO_NAME.intersection(rest) and len(rest) <= 2:
+            short = len(rest) <= 2 or not _ANY_STREET.isdisjoint(
+                rest
+            )  # "12 Dunnock House, Saltergate Street"
+            if house is not None and short and not _NO_NAME.intersection(rest):
                 span = view.span(max(0, place - 40) + house.start(), end)
                 written = text[span.start : span.end]
+                if f"{rest[-1]} {kind}" in _FAMOUS:
+                    continue
                 if kind in _SURE_STREET or at_home or any(word[:1].isupper() for word in written.split()):
                     yield Contact("address", span)
                     return
@@ -649,29 +790,126 @@ def _addresses(text: str, view: Plain, shadow: str) -> Iterator[Contact]:
                 return
 
 
+# --- plates and schools -------------------------------------------------------------------------------
+
+_PLATE = re.compile(
+    r"\b(?:reg|plate|registration)\b[^\n]{0,20}?\b([a-z]{2}[0-9]{2} ?[a-z]{3}|[a-z][0-9]{1,3} ?[a-z]{3})\b",
+    re.ASCII,
+)
+_KINDS_OF_SCHOOL = r"(?:academy|high|grammar|secondary|primary|school|girls|boys|comp|juniors|college)"
+_SCHOOL = rf"\b(?:{_KINDS_OF_SCHOOL}|ysgol|st [a-z]+'?s)\b"
+_SCHOOL_NAMED = re.compile(
+    rf"\b(?:([a-z'\-]+) (?:middle |primary |community |girls' |boys' )?{_KINDS_OF_SCHOOL}"
+    r"|(?:ysgol|st) ([a-z']+))\b",
+    re.ASCII,
+)
+_INTRODUCED = re.compile(
+    r"(?:\b(?:i'm|im|i am|my name is|my name's|name is|name's|names|called|it's|its|this is"
+    r"|he's|hes|she's|shes|(?:sister|brother|cousin|friend|mate)(?:'s|s| is)?)|\bhi,? i'm)"
+    r"(?: called)? ([a-z][a-z'\-]+) ([a-z][a-z'\-]+)",
+    re.ASCII,
+)
+
+
+def _plates(view: Plain) -> Iterator[Contact]:
+    for found in itertools.islice(_PLATE.finditer(view.text), MOST):
+        yield Contact("plate", view.span(*found.span(1)))
+
+
+def _school(text: str, view: Plain, allowed: Allowed) -> Iterator[Contact]:
+    """A first name and a surname that are said to be somebody's, with a school that has a name."""
+    known = shipped_lexicon().known
+
+    def is_name(word: str, start: int) -> bool:
+        written = text[view.span(start, start + 1).start]
+        return written.isupper() or (word not in known and word.removesuffix("s") not in known)
+
+    schools = [
+        found
+        for found in itertools.islice(_SCHOOL_NAMED.finditer(view.text), MOST)
+        if (word := found.group(1) or found.group(2))
+        and is_name(word, found.start(1 if found.group(1) else 2))
+    ]
+    if not schools:
+        return
+    for found in itertools.islice(_INTRODUCED.finditer(view.text), MOST):
+        first, last = found.group(1), found.group(2)
+        if len(last) < 3 or first in _NOT_A_NAME or last in _NOT_A_NAME:
+            continue
+        if not (is_name(first, found.start(1)) and is_name(last, found.start(2))):
+            continue
+        if any(school.start() >= found.end(1) and school.start() - found.end() <= 60 for school in schools):
+            yield Contact("school", view.span(found.start(1), found.end(2)))
+            return
+
+
+_NOT_A_NAME = frozenset(
+    "moving going starting leaving joining doing in at from the a my year and not so really just only with"
+    " for to of gcse english french spanish german maths drama".split()
+)
+
+
 # --- what is worth looking for ---------------------------------------------------------------------------
 
-_DIGIT = re.compile(r"[0-9]")
-_NUMBER_GATE, _HANDLE_GATE, _STREET_GATE, _ALWAYS = range(4)
+_ALWAYS = "always"
+_SAYS = rf"(?:[0-9]|{_SAID})"
+_WORTH: Mapping[str, Sequence[str]] = {
+    "number": (_SAYS,),
+    "phone": (rf"(?s){_SAYS}(?:.*{_SAYS}){{4}}",),
+    "part": (r"(?:0|\bo|zero|oh|nought|naught)[^a-z0-9]*(?:7|seven)",),
+    "postcode": (r"\b[a-z]{1,2}[0-9][a-z0-9]?[\s/,.\-]{0,3}[0-9][a-z]{2}\b", r"post ?code"),
+    "email": (
+        r"(?s)(?:@| at |[(\[]at[)\]]).*(?:\.[a-z]| dot |[(\[]dot[)\]]| d[0o]t )",
+        r"(?:@| at |[(\[]at[)\]]) ?(?:gmail|googlemail|hotmail|outlook|yahoo|icloud|proton|live|aol)\b",
+    ),
+    "link": (r"[a-z0-9\-]\.[a-z]{2}", r" dot ", r"(?:http|hxxp)", r"www\."),
+    "@": ("@",),
+    "app": (rf"\b{_APPS}(?:s|'s)?\b", _APP_SPACED, r"\b(?:user|acc|account|handle|tag|gamertag)"),
+    "spelled": (
+        (
+            r"under ?score|then dot|dot then|all one word|same (?:name|user|username|one) (?:as|on|i use)"
+            r"|swap the |the name i use"
+        ),
+    ),
+    "spaced": (_SPACED.pattern,),
+    "plate": (r"\b(?:reg|plate|number ?plate|licence plate|registration)\b",),
+    "school": (_SCHOOL,),
+    "street": (rf"\b{_STREET}\b",),
+    "house": (r"[0-9][a-f]?[ ,/]+[a-z0-9]", rf"\bnumber (?:{_SAID})"),
+    "home": (_AT_HOME.pattern,),
+    "on": (_ON_STREET.pattern.replace("((?:", "(?:(?:"),),
+    _ALWAYS: ("",),
+}
+"""What a text cannot do without, if it has a detail of a kind; read together, in one pass."""
 
 
-def _gates() -> Any:
-    gates = re2.Set.SearchSet()
-    gates.Add(rf"{_SAID}|post ?code")
-    gates.Add(rf"\b{_APPS}(?:s|'s)?\b|\b(?:user|acc|account|handle|tag)")
-    gates.Add(rf"\b{_STREET}\b")
-    gates.Add("")
+def _gates() -> tuple[Any, Sequence[str]]:
+    options = re2.Options()
+    options.max_mem = 32 << 20  # bytes; the automaton is built as texts need it
+    gates = re2.Set.SearchSet(options)
+    names = []
+    for name, patterns in _WORTH.items():
+        for pattern in patterns:
+            gates.Add(pattern)
+            names.append(name)
     gates.Compile()
-    return gates
+    return gates, names
 
 
-_GATES = _gates()
+_GATES, _GATE_NAMES = _gates()
+_NONE_OPEN: Collection[str] = frozenset()
+_ALL_OPEN: Collection[str] = frozenset(_WORTH)
 
 
-def _open_gates(shadow: str) -> Collection[int]:
-    """Which kinds of detail a text could have at all: one pass for most texts, which have none."""
-    hits: Collection[int] = _GATES.Match(shadow) or ()
-    return hits if _ALWAYS in hits else range(4)  # out of memory: then look for everything
+def _open_gates(text: str, shadow: str) -> Collection[str]:
+    """Which kinds of detail a text could have at all: one pass, and nothing for most texts."""
+    hits = _GATES.Match(text)
+    if shadow != text:
+        hits += _GATES.Match(shadow)
+    if len(hits) == 1 or (len(hits) == 2 and hits[0] == hits[1]):
+        return _NONE_OPEN if hits[0] == len(_GATE_NAMES) - 1 else _ALL_OPEN
+    names = frozenset(_GATE_NAMES[hit] for hit in hits)
+    return names if _ALWAYS in names else _ALL_OPEN  # out of memory: then look for everything
 
 
 # --- turns --------------------------------------------------------------------------------------------

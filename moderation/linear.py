@@ -98,9 +98,14 @@ def _features(texts: Sequence[str], mentors: Sequence[bool]) -> Features:
         hashes += [_mixed(apart[together], _APART), _mixed(triples[together], _TRIPLE)]
         owners += [owner_of[2:][together]] * 2
 
-    # Once a message: the low bits of a hash make room for its owner while they are sorted.
+    # Once a message: the low bits of a hash make room for its owner while they are sorted. Sorting and
+    # looking at neighbours is what `np.unique` does too, at a tenth of its time.
     keys = (np.concatenate(owners) << np.uint64(40)) | (np.concatenate(hashes) >> np.uint64(24))
-    keys = np.unique(keys)
+    keys.sort()
+    first = np.empty(len(keys), dtype=bool)
+    first[:1] = True
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    keys = keys[first]
     found = np.searchsorted(keys, np.arange(len(encoded) + 1, dtype=np.uint64) << np.uint64(40))
     return Features(keys << np.uint64(24), found.astype(np.int64))
 
@@ -168,8 +173,8 @@ class Table:
         """Uncalibrated scores, (messages, labels): what a message's features weigh, by its length."""
         index = (found.hashes >> np.uint64(64 - self.bits)).astype(np.int64)
         starts = found.starts[:-1]
-        rarity = self.rarity[index].astype(np.float32) / 16
-        weights = self.weights[index]
+        rarity = self.rarity.take(index).astype(np.float32) / 16
+        weights = self.weights.take(index, axis=0)  # several times as fast as `weights[index]`
         # A text may fold to nothing: reduceat needs something there, and gives it its neighbour's first.
         empty = np.diff(found.starts) == 0
         if empty.any():
@@ -206,13 +211,19 @@ class Linear:
 
     def read(self, batch: Sequence[Submission]) -> list[list[Signal]]:
         """Signals for every message, strongest first."""
+        scores = self.probabilities(batch)
+        if not len(scores):
+            return []
+        ordered = np.argsort(-scores, axis=1)
+        falling = np.take_along_axis(scores, ordered, axis=1)
+        counts = (falling >= self.least_score).sum(axis=1)
+        labels = self.labels
         return [
             [
-                Signal(label=self.labels[at], score=float(row[at]), stage=STAGE, why=STAGE)
-                for at in np.argsort(-row)
-                if row[at] >= self.least_score
+                Signal(label=labels[at], score=score, stage=STAGE, why=STAGE)
+                for at, score in zip(places[:count], row[:count], strict=True)
             ]
-            for row in self.probabilities(batch)
+            for places, row, count in zip(ordered.tolist(), falling.tolist(), counts.tolist(), strict=True)
         ]
 
 

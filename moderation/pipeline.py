@@ -6,14 +6,18 @@ saw still counts. Nothing here logs text, nor an exception's own words, which ma
 """
 
 import asyncio
+import enum
 import logging
 import math
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from moderation import trajectory
+from moderation.breaker import Breaker, State
 from moderation.policy import Policy
 from moderation.verdict import (
     LEVEL_LABELS,
@@ -43,7 +47,18 @@ MAX_WAITING = 64
 
 LABELS = frozenset(RISK_LABELS) | frozenset(LEVEL_LABELS) | {f"toxicity:{label}" for label in TOXICITY_LABELS}
 
-Read = Callable[[Sequence[Submission]], Sequence[Sequence[Signal]]]
+CHUNK = 16
+"""Messages that the second tier is asked about at once: what it has read when time is up counts."""
+
+Observe = Callable[[str, str, str, float], None]
+"""Told what happens: what, which stage, a kind, a number. None of it is text, or says whose message it was.
+
+`seconds` that a call took; `failures` by kind; `breaker`, the number of its state; `degraded`, messages
+without an answer, and `declined`, those of them that the stage said it cannot judge; `asked`, kinds yes and
+no, messages that the second tier was, or was not, asked about.
+"""
+
+Read = Callable[[Sequence[Submission]], Sequence[Sequence[Signal] | None]]
 
 
 class Stage(Protocol):
@@ -53,8 +68,28 @@ class Stage(Protocol):
     def name(self) -> str:
         """Short and stable: it stands in signals, in `degraded` and in policy."""
 
-    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal]]:
-        """One row of signals for each message, in the same order. Must not block the event loop."""
+    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal] | None]:
+        """One row of signals for each message, in the same order; None: it cannot judge that message.
+
+        Must not block the event loop.
+        """
+
+
+class Gap(enum.Enum):
+    """Stands where a stage gave no row."""
+
+    DECLINED = "declined"  # it said that it cannot judge this message
+    FAILED = "failed"
+
+
+class Failure(enum.StrEnum):
+    """How a stage gave no answer."""
+
+    RAISED = "raised"
+    DEADLINE = "deadline"
+    BUSY = "busy"  # stuck in an earlier call, or too much waits for it
+    NONSENSE = "nonsense"
+    LEFT_ALONE = "left_alone"  # its breaker is open
 
 
 class StageError(Exception):
@@ -76,11 +111,13 @@ class Threaded:
         self.name = name
         self._read = read
         self._inline = inline_code_points
-        self._waiting: queue.SimpleQueue[tuple[Future[Any], Sequence[Submission]]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Future[Any], Sequence[Submission]] | None] = (
+            queue.SimpleQueue()
+        )
         self._late: Future[Any] | None = None
         self._thread: threading.Thread | None = None
 
-    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal]]:
+    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal] | None]:
         """Answer from the thread, or inline where the batch is small enough to be bounded."""
         if self._late is not None:
             if not self._late.done():
@@ -90,7 +127,7 @@ class Threaded:
             return self._read(batch)
         if self._waiting.qsize() >= MAX_WAITING:
             raise StageBusy("too many calls are waiting")
-        call: Future[Sequence[Sequence[Signal]]] = Future()
+        call: Future[Sequence[Sequence[Signal] | None]] = Future()
         self._waiting.put((call, batch))
         self._start()
         try:
@@ -106,9 +143,16 @@ class Threaded:
             self._thread = threading.Thread(target=self._serve, name=f"moderation-{self.name}", daemon=True)
             self._thread.start()
 
+    def close(self) -> None:
+        """End the thread once it has answered what waits; a later call starts it anew."""
+        self._waiting.put(None)
+
     def _serve(self) -> None:
         while True:
-            call, batch = self._waiting.get()
+            waited = self._waiting.get()
+            if waited is None:
+                return
+            call, batch = waited
             if not call.set_running_or_notify_cancel():
                 continue
             try:
@@ -117,24 +161,81 @@ class Threaded:
                 call.set_exception(error)
 
 
-class Pipeline:
-    """Every stage on every message, then policy. `judge` always answers, and for each message."""
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A stage for those messages that the first tier is not sure of."""
 
-    def __init__(self, stages: Sequence[Stage], policy: Policy, deadline_s: float = DEADLINE_S) -> None:
-        names = [stage.name for stage in stages]
+    stage: Stage
+    needed: Callable[[Submission, Sequence[Signal]], bool]
+    """Whether it must look at a message, given what `after` saw of it. It is asked of no message that one of
+    them gave no answer on: that one is needed."""
+    after: frozenset[str] | None = None
+    """The stages that it waits for; None: every one of the first tier."""
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One stage, asked about some messages of a batch."""
+
+    stage: Stage
+    places: Sequence[int]  # which messages of the batch
+    batch: Sequence[Submission]
+    until: float  # of the event loop's clock, in seconds
+    rows: list[Sequence[Signal] | Gap]  # what has come so far
+    began: float
+    took_s: float = 0.0
+    task: asyncio.Task[None] | None = None
+
+
+class Pipeline:
+    """Every stage on every message, then policy. `judge` always answers, and for each message.
+
+    The stages of the first tier are asked at once, the second one about those that need it when the ones it
+    waits for have answered; all of it under one deadline. `within_s` gives single stages less than that.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        policy: Policy,
+        deadline_s: float = DEADLINE_S,
+        *,
+        second: Second | None = None,
+        within_s: Mapping[str, float] | None = None,
+        observe: Observe | None = None,
+        breaker: Callable[[], Breaker] = Breaker,
+        why: Callable[[str], str] = str,
+    ) -> None:
+        all_stages = [*stages, second.stage] if second else list(stages)
+        names = [stage.name for stage in all_stages]
         if len(set(names)) != len(names):
             raise ValueError("two stages have one name")
-        if not deadline_s > 0:
-            raise ValueError("the deadline must be more than 0 s")
-        self.stages = tuple(stages)
+        if not all(limit > 0 for limit in (deadline_s, *(within_s or {}).values())):
+            raise ValueError("the deadline must be more than 0 s, and so must each stage's")
+        if second and second.after is not None and not second.after <= {stage.name for stage in stages}:
+            raise ValueError("the second tier waits for a stage that is not there")
+        self.stages = tuple(all_stages)
+        self.first = tuple(stages)
+        self.second = second
         self.policy = policy
         self.deadline_s = deadline_s
-        self._late: dict[str, asyncio.Task[Any]] = {}
+        self.within_s = dict(within_s or {})
+        self.why = why  # a rule's plain words for its id
+        self._observer = observe
+        self._late: dict[str, asyncio.Task[None]] = {}
+        self._breakers = {name: breaker() for name in names}
+        for name in names:
+            self._observe("breaker", name, "", State.CLOSED)
 
     @property
     def policy_version(self) -> str:
         """What every verdict of this pipeline carries."""
         return self.policy.version
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Stages that are left alone because they failed too often: what they judge is held."""
+        return tuple(name for name, each in self._breakers.items() if each.state is not State.CLOSED)
 
     async def judge(self, batch: Sequence[Submission]) -> list[Verdict]:
         """A verdict for each message, in order, at most a moment after the deadline."""
@@ -143,77 +244,240 @@ class Pipeline:
         signals: list[list[Signal]] = [[] for _ in batch]
         degraded: list[set[str]] = [set() for _ in batch]
         until = asyncio.get_running_loop().time() + self.deadline_s
-        for stage, rows in zip(self.stages, await self._ask_all(batch, until), strict=True):
-            for at, row in enumerate(rows):
-                if row is None:
-                    degraded[at].add(stage.name)
+        for call in await self._ask_all(batch, until):
+            self._count(call)
+            for place, row in zip(call.places, call.rows, strict=True):
+                if isinstance(row, Gap):
+                    degraded[place].add(call.stage.name)
                 else:
-                    signals[at].extend(row)
+                    signals[place].extend(row)
+        chains: dict[str, trajectory.State] = {}  # those of one conversation, each after the last
         return [
-            self.policy.decide(submission, seen, frozenset(missing))
+            self._decided(submission, seen, frozenset(missing), chains)
             for submission, seen, missing in zip(batch, signals, degraded, strict=True)
         ]
+
+    def _decided(
+        self,
+        submission: Submission,
+        seen: Sequence[Signal],
+        degraded: frozenset[str],
+        chains: dict[str, trajectory.State],
+    ) -> Verdict:
+        """The verdict on one message, and on its conversation up to here where it is part of one."""
+        before = chains.get(submission.conversation) if submission.conversation else None
+        before = before or submission.so_far
+        if before is None:
+            return self.policy.decide(submission, seen, degraded)
+        try:
+            after, found = trajectory.step(before, submission.role, seen, degraded)
+        except Exception as error:  # a fault of ours: nothing is added, and a person looks
+            log.error("a conversation could not be added up: %s", type(error).__name__)
+            after, found, degraded = before, (), degraded | {trajectory.STAGE}
+        if submission.conversation:
+            chains[submission.conversation] = after
+        if submission.so_far is None:
+            submission = replace(submission, so_far=before)
+        verdict = self.policy.decide(submission, [*seen, *found], degraded)
+        about = None
+        if found and (whose := trajectory.about(found[0].why)) is not submission.role:
+            alone = self.policy.decide(submission, seen, degraded)
+            about = whose if alone.risk is Risk.NONE else None
+        return replace(verdict, so_far=after, about=about)
+
+    def close(self, *, but: Sequence[Stage] = ()) -> None:
+        """End the threads of its stages, but for some that another pipeline goes on with."""
+        for stage in self.stages:
+            if isinstance(stage, Threaded) and stage not in but:
+                stage.close()
 
     async def judge_one(self, submission: Submission) -> Verdict:
         """The verdict on one message."""
         (verdict,) = await self.judge([submission])
         return verdict
 
-    async def _ask_all(
-        self, batch: Sequence[Submission], until: float
-    ) -> list[Sequence[Sequence[Signal] | None]]:
-        nothing: Sequence[Sequence[Signal] | None] = [None] * len(batch)
-        answers: dict[str, Sequence[Sequence[Signal] | None]] = {}
-        tasks: dict[str, asyncio.Task[Sequence[Sequence[Signal] | None]]] = {}
-        for stage in self.stages:
-            late = self._late.get(stage.name)
-            if late is not None and not late.done():
-                log.warning("moderation stage %s is left out: still busy with an earlier batch", stage.name)
-                continue
-            self._late.pop(stage.name, None)
-            tasks[stage.name] = asyncio.create_task(self._ask(stage, batch, until))
-        loop = asyncio.get_running_loop()
+    async def _ask_all(self, batch: Sequence[Submission], until: float) -> list[_Call]:
+        """Ask every stage, and return the calls with a row, or a gap, for each message they were about."""
+        calls: list[_Call] = []
         try:
-            if tasks:
-                await asyncio.wait(tasks.values(), timeout=max(0.0, until - loop.time()))
-        finally:
-            for name, task in tasks.items():
-                if not task.done():
-                    task.cancel()
-                    task.add_done_callback(_forget)
-                    self._late[name] = task
-        # One turn of the loop, so that what heeds being cancelled is not counted as stuck.
-        if self._late:
+            await self._ask_tiers(batch, until, calls)
+        except BaseException:
+            self._end(calls, given_up=True)
+            raise
+        if any(call.task is not None and call.task.cancel() for call in calls):
+            # One turn of the loop, so that what heeds being cancelled is not counted as stuck.
             await asyncio.sleep(0)
-        for name, task in tasks.items():
-            if name in self._late:
-                log.warning("moderation stage %s missed the deadline", name)
-            else:
-                answers[name] = task.result()
-        return [answers.get(stage.name, nothing) for stage in self.stages]
+        self._end(calls, given_up=False)
+        return calls
 
-    async def _ask(
-        self, stage: Stage, batch: Sequence[Submission], until: float
-    ) -> Sequence[Sequence[Signal] | None]:
-        """What one stage sees; None for each message that it gave no usable answer on."""
+    async def _ask_tiers(self, batch: Sequence[Submission], until: float, calls: list[_Call]) -> None:
+        everything = range(len(batch))
+        for stage in self.first:
+            calls.append(self._begin(stage, everything, batch, until))
+        if self.second is not None:
+            after = self.second.after
+            waited_for = [call for call in calls if after is None or call.stage.name in after]
+            await _finish(waited_for)
+            places = [place for place in everything if self._is_needed(batch[place], place, waited_for)]
+            self._observe("asked", self.second.stage.name, "yes", len(places))
+            self._observe("asked", self.second.stage.name, "no", len(batch) - len(places))
+            if places:
+                calls.append(self._begin(self.second.stage, places, [batch[at] for at in places], until))
+        await _finish(calls)
+
+    def _is_needed(self, submission: Submission, place: int, calls: Sequence[_Call]) -> bool:
+        """Whether the second tier must look at a message; where that cannot be told, it must."""
+        assert self.second is not None
+        signals: list[Signal] = []
+        for call in calls:
+            row = call.rows[place] if place < len(call.rows) else Gap.FAILED
+            if row is Gap.FAILED:
+                return True
+            if not isinstance(row, Gap):
+                signals.extend(row)
         try:
-            return _checked(await stage.assess(batch), stage.name, batch)
+            return bool(self.second.needed(submission, signals))
         except Exception as error:
-            log.warning("moderation stage %s gave no answer: %s", stage.name, _kind(error))
-            if len(batch) == 1 or isinstance(error, StageBusy):
-                return [None] * len(batch)
-        # One message that a stage cannot bear must not hold its neighbours: each is asked about alone.
-        rows: list[Sequence[Signal] | None] = []
+            log.warning("the gate before %s failed: %s", self.second.stage.name, _kind(error))
+            return True
+
+    def _begin(self, stage: Stage, places: Sequence[int], batch: Sequence[Submission], until: float) -> _Call:
+        """Ask a stage, unless it is stuck or left alone: then the call is over with no row in it."""
+        now = asyncio.get_running_loop().time()
+        until = min(until, now + self.within_s.get(stage.name, self.deadline_s))
+        call = _Call(stage, places, batch, until, [], now)
+        breaker = self._breakers[stage.name]
+        if not breaker.allows():
+            self._failed(stage.name, Failure.LEFT_ALONE)
+            return call
+        late = self._late.get(stage.name)
+        if late is not None and not late.done():
+            log.warning("moderation stage %s is left out: still busy with an earlier batch", stage.name)
+            self._failed(stage.name, Failure.BUSY)
+            breaker.failed()
+            return call
+        self._late.pop(stage.name, None)
+        call.task = asyncio.create_task(self._ask(call))
+        return call
+
+    def _end(self, calls: Sequence[_Call], *, given_up: bool) -> None:
+        """Fill the gaps, remember what is stuck, and tell the breakers how it went."""
+        now = asyncio.get_running_loop().time()
+        for call in calls:
+            name, breaker = call.stage.name, self._breakers[call.stage.name]
+            missed = call.task is not None and (call.task.cancelled() or not call.task.done())
+            if call.task is not None and not call.task.done():
+                call.task.cancel()
+                call.task.add_done_callback(_forget)
+                self._late[name] = call.task
+            if missed:
+                call.took_s = now - call.began
+                if given_up and now < call.until:
+                    breaker.let_go()
+                else:
+                    log.warning("moderation stage %s missed the deadline", name)
+                    self._failed(name, Failure.DEADLINE)
+                    breaker.failed()
+            elif call.task is not None:
+                # Failures alone are the stage's doing; one bad row among good ones may be the text's.
+                well = any(row is not Gap.FAILED for row in call.rows)
+                (breaker.answered if well else breaker.failed)()
+            call.rows += [Gap.FAILED] * (len(call.batch) - len(call.rows))
+            self._observe("breaker", name, "", breaker.state)
+
+    async def _ask(self, call: _Call) -> None:
+        """Add what one stage sees to the call's rows; a gap for each message that it gave no answer on."""
+        try:
+            await self._ask_in_parts(call)
+        finally:
+            call.took_s = asyncio.get_running_loop().time() - call.began
+
+    async def _ask_in_parts(self, call: _Call) -> None:
+        stage, batch, rows = call.stage, call.batch, call.rows
         loop = asyncio.get_running_loop()
-        for submission in batch:
-            row: Sequence[Signal] | None = None
-            if loop.time() < until:
-                try:
-                    (row,) = _checked(await stage.assess([submission]), stage.name, [submission])
-                except Exception as error:
-                    log.warning("moderation stage %s gave no answer: %s", stage.name, _kind(error))
-            rows.append(row)
+        step = CHUNK if self.second is not None and stage is self.second.stage else len(batch)
+        for at in range(0, len(batch), step):
+            part = batch[at : at + step]
+            try:
+                rows += self._checked(await stage.assess(part), stage.name, part)
+                continue
+            except Exception as error:
+                self._raised(stage.name, error)
+                if len(part) == 1 or isinstance(error, StageBusy):
+                    rows += [Gap.FAILED] * len(part)
+                    continue
+            # One message that a stage cannot bear must not hold its neighbours: each is asked about alone.
+            for submission in part:
+                row: Sequence[Signal] | Gap = Gap.FAILED
+                if loop.time() < call.until:
+                    try:
+                        (row,) = self._checked(await stage.assess([submission]), stage.name, [submission])
+                    except Exception as error:
+                        self._raised(stage.name, error)
+                rows.append(row)
+
+    def _checked(self, answer: Any, name: str, batch: Sequence[Submission]) -> list[Sequence[Signal] | Gap]:
+        """A stage's answer, with a gap for each row that is nonsense; raise where the whole of it is."""
+        if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
+            raise StageError("the answer is not a list of rows")
+        if len(answer) != len(batch):
+            raise StageError("the answer has another number of rows than the batch")
+        rows: list[Sequence[Signal] | Gap] = []
+        for row, submission in zip(answer, batch, strict=True):
+            if row is None:
+                rows.append(Gap.DECLINED)
+                continue
+            wrong = _nonsense(row, name, len(submission.text))
+            if wrong:
+                log.warning("moderation stage %s answered nonsense: %s", name, wrong)
+                self._failed(name, Failure.NONSENSE)
+            rows.append(Gap.FAILED if wrong else tuple(row))
         return rows
+
+    def _raised(self, name: str, error: Exception) -> None:
+        log.warning("moderation stage %s gave no answer: %s", name, _kind(error))
+        kind = Failure.RAISED
+        if isinstance(error, StageBusy):
+            kind = Failure.BUSY
+        elif isinstance(error, StageError):
+            kind = Failure.NONSENSE
+        self._failed(name, kind)
+
+    def _failed(self, name: str, kind: Failure) -> None:
+        self._observe("failures", name, kind.value, 1)
+
+    def _count(self, call: _Call) -> None:
+        name = call.stage.name
+        gaps = sum(isinstance(row, Gap) for row in call.rows)
+        if gaps:
+            self._observe("degraded", name, "", gaps)
+            declined = sum(row is Gap.DECLINED for row in call.rows)
+            if declined:
+                self._observe("declined", name, "", declined)
+        if call.task is not None:
+            self._observe("seconds", name, "", call.took_s)
+
+    def _observe(self, what: str, stage: str, kind: str, value: float) -> None:
+        """Tell who watches; what fails there is no reason to hold a message."""
+        if self._observer is None:
+            return
+        try:
+            self._observer(what, stage, kind, value)
+        except Exception as error:
+            log.error("who watches moderation failed: %s", type(error).__name__)
+
+
+async def _finish(calls: Sequence[_Call]) -> None:
+    """Wait for some calls, for each at most until its own deadline."""
+    loop = asyncio.get_running_loop()
+    for until in sorted({call.until for call in calls}):
+        running = [
+            call.task
+            for call in calls
+            if call.until == until and call.task is not None and not call.task.done()
+        ]
+        if running:
+            await asyncio.wait(running, timeout=max(0.0, until - loop.time()))
 
 
 def size_of(batch: Sequence[Submission]) -> int:
@@ -230,21 +494,6 @@ def _forget(task: asyncio.Task[Any]) -> None:
     """Take a late task's outcome, so that nobody reports it as lost."""
     if not task.cancelled():
         task.exception()
-
-
-def _checked(answer: Any, name: str, batch: Sequence[Submission]) -> list[Sequence[Signal] | None]:
-    """A stage's answer, with None for each row that is nonsense; raise where the whole of it is."""
-    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
-        raise StageError("the answer is not a list of rows")
-    if len(answer) != len(batch):
-        raise StageError("the answer has another number of rows than the batch")
-    rows: list[Sequence[Signal] | None] = []
-    for row, submission in zip(answer, batch, strict=True):
-        wrong = _nonsense(row, name, len(submission.text))
-        if wrong:
-            log.warning("moderation stage %s answered nonsense: %s", name, wrong)
-        rows.append(None if wrong else tuple(row))
-    return rows
 
 
 def _nonsense(row: Any, name: str, length: int) -> str:

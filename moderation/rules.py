@@ -20,7 +20,23 @@ A rule file is TOML, with any number of `[[rule]]`:
     no_match = ["im not gonna end it"]
 
 A rule for mentors may say `clears = true` instead of a risk or an action: it knows what a good mentor says,
-and then no score alone holds it or raises an alarm. Other rules still do.
+and then no score alone holds it or raises an alarm. Other rules still do. A rule with `marks = true` asks for
+nothing: the fold over the conversation (moderation/trajectory.py) counts it.
+
+A file may have lists too: words that a site holds, and words that it lets through (moderation/wordlist.py).
+
+    [[list]]
+    id = "site.words"
+    label = "toxicity:insult"
+    action = "hold"
+    why = "A word that this school holds."
+    words = ["moonface", "go back to your pond"]
+    file = "words.txt"                    # more of them, one a line; beside this file
+    match = ["you m00nface"]              # optional, as in a rule
+    no_match = ["the moon has a face"]
+
+    [allow]                               # no list holds these, nor a rule that asks for no risk
+    words = ["Dick Turpin pub quiz"]
 
 Patterns are RE2, so none can hang; they see the folded text (moderation/text.py): lower case, no
 apostrophes, "u" already "you". A pattern begins and ends at a word. A space also passes punctuation and
@@ -30,6 +46,7 @@ file and line: a server never starts on half its rules.
 """
 
 import functools
+import itertools
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,8 +56,10 @@ from typing import Any, TypeVar
 
 import re2
 
+from moderation.sieve import Sieve
 from moderation.text import Folded, fold
 from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Action, Risk, Role, Signal, Submission
+from moderation.wordlist import BadList, Phrases, WordList, inside
 
 STAGE = "rules"
 RULES = Path(__file__).parent / "rules"
@@ -53,10 +72,7 @@ NEAR = 8
 """Words either side of a hit that `unless_near` sees."""
 
 _MAX_PATTERN = 4_000
-_PATTERN_MEMORY = (
-    2 << 20
-)  # bytes for one pattern's automaton; where it does not suffice RE2 is slower, not wrong
-_SENTINEL = "zqzqz"  # put after every text: a sieve that does not find it has not looked
+_PATTERN_MEMORY = 2 << 20  # bytes for one pattern's automaton; where they do not suffice RE2 is slower
 
 _Level = TypeVar("_Level", Action, Risk)
 
@@ -76,10 +92,11 @@ class Rule:
     risk: Risk
     action: Action
     clears: bool
+    marks: bool  # asks for nothing, and is counted over a conversation
     roles: frozenset[Role]
     why: str
-    sources: tuple[str, ...]  # the patterns, as RE2 reads them
-    patterns: tuple[Any, ...]  # compiled `sources`
+    written: tuple[str, ...]  # the patterns, their names filled in
+    patterns: tuple[Any, ...]  # the same, compiled
     unless: Any | None
     unless_before: Any | None
     unless_after: Any | None
@@ -89,10 +106,13 @@ class Rule:
 
     def hit(self, text: str, only: Sequence[int] | None = None) -> tuple[int, int] | None:
         """Where in a folded text the rule applies, or None; `only` are the patterns worth trying."""
-        if self.unless is not None and self.unless.search(text) is not None:
-            return None
+        asked = self.unless is None
         for number in range(len(self.patterns)) if only is None else only:
             for start, end in _occurrences(self.patterns[number], text):
+                if not asked:
+                    if self.unless is not None and self.unless.search(text) is not None:
+                        return None
+                    asked = True
                 if not self._excused(text, start, end):
                     return start, end
         return None
@@ -115,20 +135,21 @@ class Rule:
 class Rules:
     """A set of rules as a stage. Work is linear in the text; nothing here can hang.
 
-    A sieve first finds the words that each pattern cannot do without, in one pass, and tries the patterns
-    that are left; only those that hit are looked at for where and with what around. A sieve that gives up
-    misses its sentinel, and then every pattern is tried: slower, never silent.
+    A sieve (moderation/sieve.py) says from the words of a text which patterns could match at all; only those
+    are tried, and only those that hit are looked at for where and with what around.
     """
 
     name = STAGE
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], lists: Sequence[WordList] = (), allowed: Phrases | None = None
+    ) -> None:
         self.rules = tuple(rules)
-        self._by_id = {rule.id: rule for rule in self.rules}
-        self._owners = [
-            (number, at) for number, rule in enumerate(self.rules) for at in range(len(rule.sources))
-        ]
-        self._sieve = _sieve([source for rule in self.rules for source in rule.sources])
+        self.lists = tuple(lists)
+        self.allowed = allowed or Phrases(())
+        self._by_id: dict[str, Rule | WordList] = {rule.id: rule for rule in self.rules}
+        self._by_id.update({words.id: words for words in self.lists})
+        self._of_role = {role: _Part([rule for rule in self.rules if role in rule.roles]) for role in Role}
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -139,15 +160,18 @@ class Rules:
         return rule.why if rule else rule_id
 
     def read(self, submission: Submission) -> list[Signal]:
-        """What the rules see in one message."""
-        return self.signals(fold(submission.text), submission.role)
+        """What the rules and lists see in one message."""
+        found = self.signals(fold(submission.text), submission.role)
+        if not self.lists and not (found and self.allowed):
+            return found
+        allowed = self.allowed.find(submission.text)
+        found = [one for one in found if one.risk is not Risk.NONE or not inside(one.span, allowed)]
+        return [*found, *(one for words in self.lists for one in words.read(submission, allowed))]
 
     def signals(self, view: Folded, role: Role) -> list[Signal]:
         """What the rules see in a folded text that `role` wrote: signals in the order of the rules."""
         found: list[Signal] = []
-        for rule, patterns in self._candidates(view.text):
-            if role not in rule.roles:
-                continue
+        for rule, patterns in self._of_role[role].candidates(view.text):
             at = rule.hit(view.text, patterns)
             if at is None:
                 continue
@@ -156,10 +180,10 @@ class Rules:
                 found.append(
                     Signal(
                         label=label,
-                        score=0.0 if rule.clears else 1.0,
+                        score=0.0 if rule.clears or rule.marks else 1.0,
                         stage=STAGE,
                         why=rule.id,
-                        span=span,
+                        span=None if rule.marks else span,
                         risk=rule.risk,
                         action=rule.action,
                         clears=rule.clears,
@@ -167,28 +191,40 @@ class Rules:
                 )
         return found
 
-    def _candidates(self, text: str) -> Sequence[tuple[Rule, Sequence[int]]]:
-        """Rules of which a pattern occurs in the text, in order, each with the patterns that do."""
-        hits = self._sieve.Match(f"{text} {_SENTINEL}") or ()
-        if len(self._owners) in hits:
-            found = [self._owners[hit] for hit in hits if hit < len(self._owners)]
-        else:
-            found = self._owners
-        if not found:
-            return ()
-        by_rule: dict[int, list[int]] = {}
-        for rule, pattern in sorted(found):
-            by_rule.setdefault(rule, []).append(pattern)
-        return [(self.rules[rule], patterns) for rule, patterns in by_rule.items()]
+
+class _Part:
+    """The rules that look at one role's messages, with their sieve."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._owners = [(rule, at) for rule in rules for at in range(len(rule.patterns))]
+        self._sieve = Sieve([pattern for rule in rules for pattern in rule.written])
+
+    def candidates(self, text: str) -> Iterator[tuple[Rule, Sequence[int]]]:
+        """Rules of which a pattern could occur in the text, in order, each with the patterns that could."""
+        numbers = self._sieve.candidates(frozenset(text.split(" ")))
+        for _, group in itertools.groupby(numbers, key=lambda number: self._owners[number][0].id):
+            owners = [self._owners[number] for number in group]
+            yield owners[0][0], [at for _, at in owners]
 
 
-def load_rules(folder: Path = RULES) -> Rules:
-    """Read, compile and prove every rule file of a folder; raise `BadRule` at the first thing wrong."""
+def load_rules(folder: Path = RULES, *more: Path) -> Rules:
+    """Read, compile and prove every rule file of a folder; raise `BadRule` at the first thing wrong.
+
+    `more` are folders with a site's own rules and lists, which may use the first one's words.
+    """
     files = sorted(folder.glob("*.toml"))
     shared = _words_of(folder / COMMON, {}) if (folder / COMMON) in files else {}
     rules: list[Rule] = []
+    lists: list[WordList] = []
+    allowed: list[str] = []
     seen: dict[str, str] = {}
-    for file in files:
+    for file in (*files, *(file for place in more for file in sorted(place.glob("*.toml")))):
+        for words in read_lists(file):
+            if words.id in seen:
+                raise BadRule(f"{file}:1: id {words.id!r} is used before, at {seen[words.id]}")
+            seen[words.id] = f"{file.name}:1"
+            lists.append(words)
+        allowed += _allowed(file)
         for rule in read_rules(file, shared):
             if rule.id in seen:
                 raise BadRule(f"{rule.where}: rule id {rule.id!r} is used before, at {seen[rule.id]}")
@@ -196,13 +232,13 @@ def load_rules(folder: Path = RULES) -> Rules:
             rules.append(rule)
     if not rules:
         raise BadRule(f"{folder}:1: no rules here")
-    return Rules(rules)
+    return Rules(rules, lists, Phrases(allowed, correct=False))
 
 
 def read_rules(file: Path, shared: Mapping[str, str] | None = None) -> list[Rule]:
     """Read one rule file and run its examples."""
     data, lines = _parse(file)
-    unknown = set(data) - {"rule", "words"}
+    unknown = set(data) - {"rule", "words", "list", "allow"}
     if unknown:
         raise BadRule(f"{file}:1: unknown table {min(unknown)!r}")
     words = _words_of(file, shared or {})
@@ -218,6 +254,29 @@ def read_rules(file: Path, shared: Mapping[str, str] | None = None) -> list[Rule
     return rules
 
 
+def read_lists(file: Path) -> list[WordList]:
+    """Read the word lists of one rule file and run their examples."""
+    data, lines = _parse(file)
+    tables = data.get("list", [])
+    if not isinstance(tables, list):
+        raise BadRule(f"{file}:1: write [[list]], with two brackets")
+    starts = [number for number, line in enumerate(lines, 1) if _LIST_HEAD.match(line)]
+    lists = []
+    for index, table in enumerate(tables):
+        first = starts[index] if index < len(starts) else 1
+        lists.append(_Reader(file, lines, first, len(lines), {}).word_list(table))
+    return lists
+
+
+def _allowed(file: Path) -> list[str]:
+    """The words that one rule file lets through."""
+    data, lines = _parse(file)
+    table = data.get("allow", {})
+    if not isinstance(table, dict):
+        raise BadRule(f"{file}:1: write [allow], with one bracket")
+    return _Reader(file, lines, 1, len(lines), {}).entries(table, "words file") if table else []
+
+
 @functools.cache
 def shipped_rules() -> Rules:
     """The rules that come with the project."""
@@ -227,6 +286,7 @@ def shipped_rules() -> Rules:
 # --- reading a file -----------------------------------------------------------------------------------
 
 _RULE_HEAD = re.compile(r"\s*\[\[\s*rule\s*\]\]")
+_LIST_HEAD = re.compile(r"\s*\[\[\s*list\s*\]\]")
 _AT_LINE = re.compile(r"at line (\d+)")
 _MACRO = re.compile(r"\{([a-z_]+)\}")
 _GAP = re.compile(r" <(\d+)> ")
@@ -234,9 +294,10 @@ _GAP_FIRST = re.compile(r"<(\d+)> ")
 _GAP_LAST = re.compile(r" <(\d+)>")
 _ID = re.compile(r"[a-z_]+(?:\.[a-z0-9_]+)+")
 _FIELDS = frozenset(
-    "id label also risk action clears roles why patterns match no_match"
+    "id label also risk action clears marks roles why patterns match no_match"
     " unless unless_before unless_after unless_near unless_inside".split()
 )
+_LIST_FIELDS = "id label risk action roles why words file match no_match"
 
 
 def _parse(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -319,7 +380,8 @@ class _Reader:
                 raise self.bad(f"unknown label {label!r}", label)
         if not self._texts(table, "match"):
             raise self.bad(f"{rule_id} needs at least one example in `match`")
-        sources = tuple(self._source(pattern) for pattern in self._texts(table, "patterns"))
+        patterns = self._texts(table, "patterns")
+        sources = tuple(self._source(pattern) for pattern in patterns)
         if not sources:
             raise self.bad(f"{rule_id} needs at least one pattern")
         rule = Rule(
@@ -327,10 +389,11 @@ class _Reader:
             labels=labels,
             risk=self._choice(table, "risk", Risk, Risk.NONE),
             action=self._choice(table, "action", Action, Action.DELIVER),
-            clears=self._clears(table),
+            clears=self._is(table, "clears"),
+            marks=self._is(table, "marks"),
             roles=self._roles(table),
             why=self._text(table, "why"),
-            sources=sources,
+            written=tuple(_named(pattern, self.words) for pattern in patterns),
             patterns=tuple(re2.compile(f"(?:^| )({source})(?: |$)", _options()) for source in sources),
             unless=self._context(table, "unless", "(?:^| )", "(?: |$)"),
             unless_before=self._context(table, "unless_before", "(?:^| )", r"(?: [^a-z0-9 ]+)* ?$"),
@@ -342,10 +405,57 @@ class _Reader:
         asks = rule.risk is not Risk.NONE or rule.action is not Action.DELIVER
         if rule.clears and (asks or rule.roles != {Role.MENTOR}):
             raise self.bad(f"{rule_id} clears: it is for mentors alone, and asks for nothing", "clears")
-        if not asks and not rule.clears:
+        if rule.marks and (asks or rule.clears):
+            raise self.bad(f"{rule_id} marks: it asks for nothing and clears nothing", "marks")
+        if not asks and not rule.clears and not rule.marks:
             raise self.bad(f"{rule_id} asks for nothing: give it a risk or an action")
         self._prove(rule, table)
         return rule
+
+    def word_list(self, table: Mapping[str, Any]) -> WordList:
+        """Read one `[[list]]`."""
+        entries = self.entries(table, _LIST_FIELDS)
+        list_id, label = self._text(table, "id"), self._text(table, "label")
+        if not _ID.fullmatch(list_id):
+            raise self.bad(f"id {list_id!r} must look like {self.file.stem}.name", "id")
+        if label not in LABELS:
+            raise self.bad(f"unknown label {label!r}", label)
+        try:
+            phrases = Phrases(entries)
+        except BadList as error:
+            raise self.bad(f"{list_id}: {error}") from None
+        words = WordList(
+            id=list_id,
+            label=label,
+            why=self._text(table, "why"),
+            words=phrases,
+            risk=self._choice(table, "risk", Risk, Risk.NONE),
+            action=self._choice(table, "action", Action, Action.HOLD),
+            roles=self._roles(table),
+        )
+        for field, wanted in (("match", True), ("no_match", False)):
+            for example in self._texts(table, field):
+                if bool(phrases.find(example)) is not wanted:
+                    does = "should match" if wanted else "should not match"
+                    raise self.bad(f"{list_id} {does} {example!r}", example)
+        return words
+
+    def entries(self, table: Mapping[str, Any], fields: str) -> list[str]:
+        """The words of a list: those in it, and those in the file that it names."""
+        unknown = set(table) - set(fields.split())
+        if unknown:
+            raise self.bad(f"unknown field {min(unknown)!r}", min(unknown))
+        entries = self._texts(table, "words")
+        if "file" in table:
+            file = self.file.parent / self._text(table, "file")
+            try:
+                lines = file.read_text(encoding="utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise self.bad(f"{file} cannot be read: {error}", "file") from None
+            entries = [*entries, *(line.strip() for line in lines if line.strip() and line[0] != "#")]
+        if not entries:
+            raise self.bad("a list needs words", "words")
+        return entries
 
     def _prove(self, rule: Rule, table: Mapping[str, Any]) -> None:
         for example in self._texts(table, "match"):
@@ -400,10 +510,10 @@ class _Reader:
             raise self.bad(f"{field} must be one of {words}, not {word!r}", field)
         return kind[word.upper()]
 
-    def _clears(self, table: Mapping[str, Any]) -> bool:
-        value = table.get("clears", False)
+    def _is(self, table: Mapping[str, Any], name: str) -> bool:
+        value = table.get(name, False)
         if not isinstance(value, bool):
-            raise self.bad("clears must be true or false", "clears")
+            raise self.bad(f"{name} must be true or false", name)
         return value
 
     def _roles(self, table: Mapping[str, Any]) -> frozenset[Role]:
@@ -432,13 +542,3 @@ def _options() -> Any:
     options.log_errors = False
     options.max_mem = _PATTERN_MEMORY
     return options
-
-
-def _sieve(sources: Sequence[str]) -> Any:
-    """One filter over all patterns, the sentinel's last."""
-    sieve = re2.Filter()
-    for source in sources:
-        sieve.Add(f"(?:^| )(?:{source})(?: |$)", _options())
-    sieve.Add(_SENTINEL, _options())
-    sieve.Compile()
-    return sieve

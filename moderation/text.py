@@ -5,11 +5,17 @@ and combining marks, emoji digits. `fold` goes on to words: leet, stretched, spa
 letters, texting shorthand, and slips in words that rules depend on. Rules and classifiers read `fold`;
 contact details are looked for in `plain`, where a digit is still a digit.
 
+Letters of another alphabet are read by their look only where that is a disguise: inside a word that has
+Latin letters too, or where a whole word of them reads as one that rules depend on. Russian, Greek or
+Arabic stays as it is.
+
 Both take time linear in the text: each code point becomes at most `MAX_EXPANSION` characters, and words
-longer than `MAX_WORD` are left as they are. Neither raises on any string.
+longer than `MAX_WORD` are left as they are. Neither raises on any string. The stages of a pipeline read the
+same messages one after the other, so the views of the last `KEPT` texts are kept; `forget` drops them.
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from bisect import bisect_right
@@ -24,6 +30,9 @@ MAX_EXPANSION = 4
 
 MAX_WORD = 40
 """Longer runs without a space are not words: they are kept, but nothing is looked up for them."""
+
+KEPT = 512
+"""Texts whose views are kept: a few batches."""
 
 WORDS = Path(__file__).parent / "words"
 
@@ -43,59 +52,101 @@ class Plain:
         return Span(self.origin[start], self.origin[end - 1] + 1)
 
 
-@dataclass(frozen=True, slots=True)
 class Folded:
     """Words as meant, one space between, with `.`, `?`, `"` and each emoji as words of their own.
 
     The map back has the grain of words: a range that touches part of a word maps to the whole of it as it
-    was written, because a word that was changed has no letters to point at.
+    was written, because a word that was changed has no letters to point at. Few texts are ever asked where
+    something stands, so the map is made when it is first needed.
     """
 
-    text: str
-    offsets: Sequence[int]  # where each word begins in `text`
-    spans: Sequence[Span]  # where each word stands in the original
+    __slots__ = ("text", "_map", "_known", "_view")
+
+    def __init__(self, text: str, view: Plain, known: "Lexicon") -> None:
+        self.text = text
+        self._view = view
+        self._known = known
+        self._map: tuple[Sequence[int], Sequence[tuple[int, int]]] | None = None
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """Where each word begins in `text`."""
+        return self._mapped()[0]
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Where each word stands in the original."""
+        origin = self._view.origin
+        return [Span(origin[start], origin[end - 1] + 1) for start, end in self._mapped()[1]]
 
     def span(self, start: int, end: int) -> Span:
         """The original's range for the words that `text[start:end]` touches."""
-        if not self.spans:
+        offsets, places = self._mapped()
+        if not places:
             return Span(0, 0)
-        first = max(bisect_right(self.offsets, start) - 1, 0)
-        last = max(bisect_right(self.offsets, max(end - 1, start)) - 1, first)
-        return Span(self.spans[first].start, self.spans[last].end)
+        first = max(bisect_right(offsets, start) - 1, 0)
+        last = max(bisect_right(offsets, max(end - 1, start)) - 1, first)
+        origin = self._view.origin
+        return Span(origin[places[first][0]], origin[places[last][1] - 1] + 1)
+
+    def _mapped(self) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
+        """Where each word begins in `text`, and from where to where it stands in the plain view."""
+        if self._map is None:
+            offsets: list[int] = []
+            places: list[tuple[int, int]] = []
+            at = 0
+            for word, start, end in _words(self._view.text, self._known):
+                offsets.append(at)
+                places.append((start, end))
+                at += len(word) + 1
+            self._map = offsets, places
+        return self._map
 
 
+@functools.lru_cache(maxsize=KEPT)
 def plain(text: str) -> Plain:
     """Read `text` character by character."""
-    if text.isascii() and not _READ_SINGLY.search(text):
+    odd = _ODD.findall(text)
+    if not odd:
         return Plain(text.lower(), range(len(text)))
-    characters: list[str] = []
-    origin: list[int] = []
-    for at, character in enumerate(text):
-        for read in _read(character):
-            characters.append(read)
-            origin.append(at)
-    return Plain("".join(characters), origin)
+    table: dict[int, str] = {}
+    for character in set(odd):
+        read, look = _read(character)
+        if look or len(read) != 1:
+            return _plain_singly(text)
+        table[ord(character)] = read
+    # One character for one: what is left is ASCII, which `lower` never makes longer.
+    return Plain(text.translate(_LOWER | table), range(len(text)))
 
 
 def fold(text: str, *, lexicon: "Lexicon | None" = None) -> Folded:
     """Read `text` word by word."""
-    known = lexicon or shipped_lexicon()
+    return _folded(text) if lexicon is None else _fold(text, lexicon)
+
+
+def forget() -> None:
+    """Drop the views that are kept: for who measures, or wants no text to stay in memory."""
+    _folded.cache_clear()
+    plain.cache_clear()
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _folded(text: str) -> Folded:
+    return _fold(text, shipped_lexicon())
+
+
+def _fold(text: str, known: "Lexicon") -> Folded:
     view = plain(text)
-    words: list[str] = []
-    offsets: list[int] = []
-    spans: list[Span] = []
-    at = 0
-    for word, start, end in _words(view.text, known):
-        words.append(word)
-        offsets.append(at)
-        spans.append(Span(view.origin[start], view.origin[end - 1] + 1))
-        at += len(word) + 1
-    return Folded(" ".join(words), offsets, spans)
+    words = _quickly(view.text, known)
+    if words is None:
+        words = [word for word, _, _ in _words(view.text, known)]
+    return Folded(" ".join(words), view, known)
 
 
 # --- characters ---------------------------------------------------------------------------------------
 
-_READ_SINGLY = re.compile(r"[\x00-\x09\x0b-\x1f\x7f`]")  # ASCII that does not stay as it is
+_ODD = re.compile(r"[^\x20-\x5f\x61-\x7e\n]")  # what does not stay as it is, but for its case
+_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 # What each letter is mistaken for, by eye. Only letters whose look is their one use here are listed.
 _LOOKALIKES: Mapping[str, str] = {
@@ -133,34 +184,126 @@ _LOOKALIKES: Mapping[str, str] = {
     "?": "\u061f\u00bf",
     "@": "\ufe6b",
 }
-_SEEN_AS = {look: letter for letter, looks in _LOOKALIKES.items() for look in looks}
+_BY_HAND = {look: letter for letter, looks in _LOOKALIKES.items() for look in looks}
 
 # Letters in boxes and flags, which Unicode does not count as letters: 26 code points from each start.
 _BOXED = (0x1F150, 0x1F170, 0x1F1E6)
 _INVISIBLE = frozenset({"Mn", "Me", "Cf", "Cc", "Cs", "Co", "Cn"})
+_SKIN = frozenset(map(chr, range(0x1F3FB, 0x1F400)))  # colours of the emoji before them
+
+_ENDS_RUN = frozenset(' \n,;:?()[]{}"/')
+
+
+@functools.cache
+def _by_table() -> Mapping[str, str]:
+    """Unicode's own table of look-alikes, as far as they look like one Latin letter."""
+    table: dict[str, str] = {}
+    for number, entry in _entries(WORDS / "confusables.txt"):
+        letter, _, looks = entry.partition(" ")
+        if len(letter) != 1 or not looks:
+            raise ValueError(f"{WORDS / 'confusables.txt'}:{number}: expected a letter and its look-alikes")
+        for look in looks.split(" "):
+            table[chr(int(look, 16))] = letter
+    return table
+
+
+def _look(character: str) -> str:
+    """The ASCII that a character looks like; an empty string where it looks like none."""
+    return _BY_HAND.get(character) or _by_table().get(character, "")
+
+
+def _is_foreign(character: str) -> bool:
+    """Whether it is a letter or sign of its own outside Latin: then its look alone says nothing."""
+    if unicodedata.category(character)[0] == "L":
+        return not unicodedata.name(character, "").startswith("LATIN")
+    return character not in _BY_HAND
 
 
 @functools.lru_cache(maxsize=8192)
-def _read(character: str) -> str:
-    """What one code point reads as: nothing, one character, or a few."""
+def _read(character: str) -> tuple[str, str]:
+    """What one code point reads as (nothing, one character or a few), and what it only looks like.
+
+    The second is for letters of other alphabets: whether they stand for their look is for their
+    neighbours to say.
+    """
     if character in "\n\r\u2028\u2029\u0085":
-        return "\n"
+        return "\n", ""
     if character.isspace():
-        return " "
-    if seen := _SEEN_AS.get(character):
-        return seen
+        return " ", ""
+    if character in _SKIN:
+        return "", ""
     for first in _BOXED:
         if 0 <= ord(character) - first < 26:
-            return chr(ord("a") + ord(character) - first)
+            return chr(ord("a") + ord(character) - first), ""
+    if character in _BY_HAND and not _is_foreign(character):
+        return _BY_HAND[character], ""
     read: list[str] = []
+    look: list[str] = []
     for part in unicodedata.normalize("NFKD", character.casefold()):
         if unicodedata.category(part) in _INVISIBLE:
             continue
         for letter in unicodedata.normalize("NFKD", part.casefold()):
             digit = unicodedata.digit(letter, None)
-            shown = str(digit) if digit is not None else _SEEN_AS.get(letter, letter)
+            shown = str(digit) if digit is not None else letter
+            seen = "" if shown.isascii() else _look(shown)
+            if seen and not _is_foreign(shown):
+                shown, seen = seen, ""
             read.append(" " if shown.isspace() else shown)
-    return "".join(read[:MAX_EXPANSION])
+            look.append(seen)
+    if len(read) == 1 and not look[0] and not read[0].isascii():
+        look[0] = _look(character)
+    return "".join(read[:MAX_EXPANSION]), look[0] if len(look) == 1 else ""
+
+
+def _plain_singly(text: str) -> Plain:
+    characters: list[str] = []
+    origin: list[int] = []
+    looks: list[tuple[int, str]] = []
+    for at, character in enumerate(text):
+        read, look = _read(character)
+        if look:
+            looks.append((len(characters), look))
+        for one in read:
+            characters.append(one)
+            origin.append(at)
+    if looks:
+        _unmask(characters, looks)
+    return Plain("".join(characters), origin)
+
+
+def _unmask(characters: list[str], looks: Sequence[tuple[int, str]]) -> None:
+    """Put Latin letters for those that only look like them, in words where that is a disguise."""
+    known = shipped_lexicon()
+    latin = sum("a" <= character <= "z" for character in characters)
+    foreign = sum(character > "\x7f" and character.isalpha() for character in characters)
+    among_latin = latin > 0 and latin >= 4 * (foreign - len(looks))  # what looks like nothing Latin counts
+    run = [0] * len(characters)  # which word each character belongs to
+    number = 0
+    for at, character in enumerate(characters):
+        number += character in _ENDS_RUN
+        run[at] = number
+    for _, group in itertools.groupby(looks, key=lambda seen: run[seen[0]]):
+        seen = list(group)
+        first = last = seen[0][0]
+        while first and run[first - 1] == run[last] and characters[first - 1] not in _ENDS_RUN:
+            first -= 1
+        last = seen[-1][0] + 1
+        while last < len(characters) and run[last] == run[seen[0][0]]:
+            last += 1
+        word = characters[first:last]
+        for at, look in seen:
+            word[at - first] = look
+        mixed = any("a" <= character <= "z" for character in characters[first:last])
+        if not mixed:
+            letters = "".join(character for character in word if character.isalpha())
+            if among_latin:
+                disguise = len(letters) == 1 or letters in known.known or letters in known.slips
+            else:
+                disguise = letters in known.guarded_words
+            if not disguise:
+                continue
+        for at, look in seen:
+            characters[at] = look
 
 
 # --- words --------------------------------------------------------------------------------------------
@@ -177,6 +320,16 @@ class Lexicon:
     @functools.cached_property
     def known(self) -> frozenset[str]:
         return self.common | frozenset(self.guarded) | frozenset(self.shorthand)
+
+    @functools.cached_property
+    def guarded_words(self) -> frozenset[str]:
+        """The guarded words as a set."""
+        return frozenset(self.guarded)
+
+    @functools.cached_property
+    def memo(self) -> dict[str, tuple[str, tuple[tuple[str, int, int], ...]]]:
+        """What runs without a space fold to, as a whole and word by word with places: see `_met`."""
+        return {}
 
     @functools.cached_property
     def slips(self) -> Mapping[str, str]:
@@ -197,12 +350,13 @@ class Lexicon:
         return squeezed
 
     @functools.cached_property
-    def by_length(self) -> Mapping[int, Sequence[str]]:
-        """Guarded words by length, for letters replaced by stars."""
-        lengths: dict[int, list[str]] = {}
+    def by_shape(self) -> Mapping[tuple[int, str, str], Sequence[str]]:
+        """Guarded words by length, first and last letter, which may be a star: for letters under stars."""
+        shapes: dict[tuple[int, str, str], list[str]] = {}
         for word in self.guarded:
-            lengths.setdefault(len(word), []).append(word)
-        return lengths
+            for last in (word[-1], "*"):
+                shapes.setdefault((len(word), word[0], last), []).append(word)
+        return shapes
 
 
 def read_lexicon(folder: Path) -> Lexicon:
@@ -269,6 +423,50 @@ _MEASURE = re.compile(
 _ONE_LETTER = frozenset("aiurnykbcwxo0123456789")
 
 
+MEMO = 32_768
+"""Runs without a space whose reading is remembered: about the words of a school, and some slips."""
+
+
+def _quickly(text: str, known: Lexicon) -> list[str] | None:
+    """The words of the folded view without their places; None for what takes a closer look.
+
+    That is lines, and three letters or more written apart. The rest depends on single runs alone, and
+    nearly every one has been met before.
+    """
+    if "\n" in text:
+        return None
+    memo = known.memo
+    most = 1 if "  " in text else 2
+    words: list[str] = []
+    apart = 0
+    for chunk in text.split():
+        if len(chunk) == 1 and chunk.isascii() and chunk.isalnum():
+            apart += 1
+            if apart > most:
+                return None
+            words.append(known.shorthand.get(chunk, chunk))
+            continue
+        apart = 0
+        read = (memo.get(chunk) or _met(chunk, known))[0]
+        if read:
+            words.append(read)
+    return words
+
+
+def _met(chunk: str, known: Lexicon) -> tuple[str, tuple[tuple[str, int, int], ...]]:
+    """What one run folds to, remembered: the memo is emptied when it is full."""
+    memo = known.memo
+    read = memo.get(chunk)
+    if read is None:
+        words = tuple(_chunk(chunk, 0, known))
+        read = " ".join([word for word, _, _ in words]), words
+        if len(chunk) <= MAX_WORD:
+            if len(memo) >= MEMO:
+                memo.clear()
+            memo[chunk] = read
+    return read
+
+
 def _words(text: str, known: Lexicon) -> Iterator[tuple[str, int, int]]:
     """Each word of the folded view with its range in the plain one."""
     spelled: list[tuple[str, int]] = []  # single letters in a row, each with its place
@@ -286,7 +484,8 @@ def _words(text: str, known: Lexicon) -> Iterator[tuple[str, int, int]]:
             yield from _spelled(spelled, known, apart=apart)
             spelled = []
         apart = False
-        yield from _chunk(chunk.group(), start, known)
+        for word, first, last in _met(chunk.group(), known)[1]:
+            yield word, start + first, start + last
         if "\n" in text[end : end + 2]:
             yield ".", end, end + 1
     if spelled:
@@ -380,9 +579,9 @@ def _piece(piece: str, at: int, known: Lexicon) -> Iterator[tuple[str, int, int]
         return
     place = at
     for found in _SPLIT.finditer(piece + "-"):
-        part = piece[place - at : found.start()]
+        part = piece[place - at : found.start()].replace("'", "")
         if part:
-            for word in _word(part.replace("'", ""), known).split(" "):
+            for word in _word(part, known).split(" "):
                 yield word, place, at + found.start()
         if "." in found.group() and found.start() < len(piece):
             yield ".", at + found.start(), at + found.start() + 1
@@ -434,7 +633,7 @@ def _starred(word: str, known: Lexicon) -> str | None:
     letters = word.replace("*", "")
     if not letters or word.startswith("*") or len(word) < 3:
         return None
-    for meant in known.by_length.get(len(word), ()):
+    for meant in known.by_shape.get((len(word), word[0], word[-1]), ()):
         if all(seen in ("*", letter) for seen, letter in zip(word, meant, strict=True)):
             return meant
     return None

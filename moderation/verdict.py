@@ -6,7 +6,10 @@ message, `Risk` is what the person may need. "i want to die" must never be answe
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from moderation.trajectory import State
 
 RISK_LABELS = (
     "self_harm",
@@ -90,6 +93,12 @@ class Submission:
     role: Role
     sender: str = ""  # opaque; tells two pupils of a group apart
     recent: tuple[Turn, ...] = ()  # oldest first, bounded by the caller
+    so_far: "State | None" = None  # the conversation before this; None: a message by itself
+    conversation: str = (
+        ""  # opaque; those of one in a batch are taken one after the other, each after the last
+    )
+    site: str = ""  # opaque; where policy may have something otherwise for it
+    room: str = ""  # the kind of room, likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,4 +125,6 @@ class Verdict:
     labels: tuple[str, ...] = ()  # what raised the risk or the action, strongest first
     signals: tuple[Signal, ...] = ()
     degraded: frozenset[str] = field(default_factory=frozenset)
+    so_far: "State | None" = None  # the conversation with this message; None where it was one by itself
+    about: Role | None = None  # whose risk it is, where the sender's own words carry none
     policy_version: str

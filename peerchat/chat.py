@@ -18,6 +18,7 @@ from msgspec import UNSET
 
 from escalation.alert import Alert
 from escalation.triage import triage
+from moderation.trajectory import STAGE, State, resumed, step
 from moderation.verdict import Action, Risk, Role, Submission, Turn, Verdict
 from peerchat import frames, views
 from peerchat.course import check_live, deliver_allowed, end_conversation, member_conversation
@@ -78,6 +79,9 @@ class _Post:
     done: Callable[[], None]
     verdict: Verdict | None = None
     turns: tuple[Turn, ...] = field(default=())
+    so_far: State | None = None  # of the conversation, when it was looked up
+    before: str | None = None  # the same as it was stored
+    first: bool = True  # False: a second one with the same id in one batch, which will not be stored
 
 
 class Chat:
@@ -168,7 +172,15 @@ class Chat:
         began = asyncio.get_running_loop().time()
         verdicts = await self._judge.judge(
             [
-                Submission(text=p.frame.text, role=p.actor.role, sender=p.actor.member, recent=p.turns)
+                Submission(
+                    text=p.frame.text,
+                    role=p.actor.role,
+                    sender=p.actor.member,
+                    recent=p.turns,
+                    site=p.actor.site,
+                    so_far=p.so_far,
+                    conversation=p.frame.conversation if p.first else "",
+                )
                 for p in fresh
             ]
         )
@@ -176,8 +188,6 @@ class Chat:
         self._observe("batch", len(fresh))
         for post, verdict in zip(fresh, verdicts, strict=True):
             post.verdict = verdict
-            for stage in verdict.degraded:
-                self._observe(f"degraded:{stage}", 1)
         stored = await self._store.write(lambda tx: commit_posts(tx, fresh))
         for post in stored:
             self._remember(post)
@@ -192,6 +202,8 @@ class Chat:
         events: list[Event] = []
         fresh: list[_Post] = []
         turns: dict[str, tuple[Turn, ...]] = {}  # with those of this batch: one after the other, as they came
+        states: dict[str, State] = {}
+        keys: set[tuple[str, str, str]] = set()
         for post in batch:
             found = known.get(_key(post))
             conversation = conversations.get(post.frame.conversation)
@@ -201,13 +213,19 @@ class Chat:
                     continue
                 if post.limited is not None:
                     raise post.limited
-                check_may_send(tx, post.actor, conversation)
+                stored = check_may_send(tx, post.actor, conversation).so_far
             except ClientError as error:
                 events.append(_refused(post, error))
                 continue
             name = post.frame.conversation
             post.turns = turns[name] if name in turns else self._turns(tx, name)
             turns[name] = (*post.turns, _turn(post))[-RECENT_TURNS:]
+            if name not in states:
+                states[name], kept = resumed(stored)
+                if not kept:
+                    log.warning("what a conversation came to is of another version: it is begun anew")
+            post.so_far, post.before, post.first = states[name], stored, _key(post) not in keys
+            keys.add(_key(post))
             fresh.append(post)
         return events, fresh
 
@@ -363,7 +381,6 @@ def commit_posts(tx: Tx, posts: Sequence[_Post]) -> list[_Post]:
     fresh_keys: dict[tuple[str, str, str], NewMessage] = {}
     after: list[Callable[[], None]] = []
     stored: list[_Post] = []
-    advanced: dict[str, int] = {}
     for post in posts:
         assert post.verdict is not None
         key = _key(post)
@@ -385,16 +402,50 @@ def commit_posts(tx: Tx, posts: Sequence[_Post]) -> list[_Post]:
         message = _settled(post, post.verdict, going=going, seq=seqs[conversation.id] + 1)
         if message.status is MessageStatus.DELIVERED:
             seqs[conversation.id] += 1
-            advanced[conversation.id] = seqs[conversation.id]
         new.append(message)
         fresh_keys[key] = message
         after.append(_follow_up(tx, post, message, conversation))
         stored.append(post)
     tx.messages.insert(new)
-    tx.conversations.set_last_seq(advanced)
+    tx.conversations.advance(
+        {c: (seqs[c], so_far) for c, so_far in _come_to(posts, stored, conversations).items()}
+    )
     for act in after:
         act()
     return stored
+
+
+def _come_to(
+    posts: Sequence[_Post], stored: Sequence[_Post], conversations: dict[str, ConversationValue]
+) -> dict[str, str | None]:
+    """Return, for each conversation in which something was stored, what it has come to with that.
+
+    Moderation took the posts of a batch one after the other. Where one of them was not stored after all, or
+    the row is not what it was, what was stored is added up again: nothing else may leave a trace.
+    """
+    own: dict[str, list[_Post]] = {}
+    for post in stored:
+        own.setdefault(post.frame.conversation, []).append(post)
+    came: dict[str, int] = {}
+    for post in posts:
+        came[post.frame.conversation] = came.get(post.frame.conversation, 0) + 1
+    found: dict[str, str | None] = {}
+    for name, some in own.items():
+        now = conversations[name].so_far
+        last = some[-1].verdict
+        assert last is not None
+        if last.so_far is None:  # moderation without a trajectory: what was stored stays
+            found[name] = now
+            continue
+        after = last.so_far
+        if len(some) != came[name] or some[-1].before != now:
+            after, _ = resumed(now)
+            for post in some:
+                assert post.verdict is not None
+                seen = [one for one in post.verdict.signals if one.stage != STAGE]
+                after, _ = step(after, post.actor.role, seen, post.verdict.degraded)
+        found[name] = after.to_json()
+    return found
 
 
 def _settled(post: _Post, verdict: Verdict, *, going: bool, seq: int) -> NewMessage:
@@ -457,6 +508,10 @@ def raise_alert(
     message: str,
 ) -> Alert | None:
     """Raise or fold the alert that a verdict asks for, and tell pupil and mentor that an adult was asked."""
+    about = verdict.about if isinstance(verdict, Verdict) else None
+    other = conversation.with_role(about) if about is not None and about is not role else None
+    if other is not None:  # the sender said what shows it, and is not the one it is about
+        sender, role = other.member, other.role
     concern = triage(verdict.risk, verdict.labels, sender=sender, role=role)
     if concern is None:
         return None

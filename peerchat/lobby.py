@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from msgspec import UNSET
 
 from escalation.alert import Concern
+from moderation.trajectory import begun_with
 from moderation.verdict import Risk, Role, Submission, Verdict
 from peerchat import frames, views, words
 from peerchat.chat import Judge
@@ -59,7 +60,7 @@ class Lobby:
         verdict = None
         if frame.note and frame.note.strip():
             [verdict] = await self._judge.judge(
-                [Submission(text=frame.note, role=actor.role, sender=actor.member)]
+                [Submission(text=frame.note, role=actor.role, sender=actor.member, site=actor.site)]
             )
 
         def body(tx: Tx) -> ClientError | None:
@@ -81,6 +82,7 @@ class Lobby:
                 mood=frame.mood,
                 note=frame.note,
                 risk=verdict.risk if verdict is not None else Risk.NONE,
+                so_far=begun_with(verdict).to_json() if verdict is not None else None,
             )
             _tell_line(tx, site, answer=(actor.member, connection, frame.ref))
             return None
@@ -215,7 +217,7 @@ class Lobby:
         for pair in made:
             id = new_id("cnv")
             ticket = tickets[pair.ticket]
-            tx.conversations.begin(id=id, site=site, topics=ticket.topics)
+            tx.conversations.begin(id=id, site=site, topics=ticket.topics, so_far=ticket.so_far)
             if not tx.tickets.pair(pair.ticket, id):
                 raise RuntimeError("a waiting ticket was claimed twice in one transaction")
             pupil_alias, mentor_alias = _aliases(tx, pair.pupil, pair.mentor)

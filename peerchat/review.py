@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from escalation.triage import passed_on
+from moderation.explain import source_words
 from moderation.verdict import Risk, Role
 from peerchat import frames, views
 from peerchat.chat import raise_alert
@@ -54,9 +55,10 @@ CONTEXT = 6
 class ReviewQueue:
     """Report, claim, decide. `alerted` is called after a commit that raised an alert."""
 
-    def __init__(self, store: Store, *, alerted: Callable[[], None]) -> None:
+    def __init__(self, store: Store, *, alerted: Callable[[], None], why: Callable[[str], str] = str) -> None:
         self._store = store
         self._alerted = alerted
+        self._why = why
 
     # -- what members send
 
@@ -370,7 +372,7 @@ class ReviewQueue:
             if verdict is not None:
                 shown["marks"] = marks(verdict.signals)
                 shown["degraded"] = list(verdict.degraded)
-                shown["why"] = reasons(verdict.signals)
+                shown["why"] = reasons(verdict.signals, self._why)
         shown["context"] = lines_for(tx, actor, conversation, lines[-CONTEXT:])
         return shown
 
@@ -386,13 +388,19 @@ def visible(tx: Tx, actor: Actor, item: str) -> ItemValue:
     return found
 
 
-def reasons(signals: Any) -> list[dict[str, Any]]:
-    """Return what spoke for a verdict, strongest first, without doubles."""
+def reasons(signals: Any, why: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """Return what spoke for a verdict, strongest first, without doubles, and in words."""
     best: dict[tuple[str, str], dict[str, Any]] = {}
     for s in sorted(signals, key=lambda s: -s["score"]):
         best.setdefault(
             (s["label"], s["why"]),
-            {"label": s["label"], "why": s["why"], "stage": s["stage"], "score": s["score"]},
+            {
+                "label": s["label"],
+                "why": s["why"],
+                "stage": s["stage"],
+                "score": s["score"],
+                "words": source_words(s["stage"], s["why"], s["score"], why),
+            },
         )
     return list(best.values())[:12]
 

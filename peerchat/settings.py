@@ -4,16 +4,35 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from moderation.pipeline import DEADLINE_S
+from moderation.toxicity import BadDetoxify, Form, Wanted
 from peerchat.errors import SettingsError
 
 PREFIX = "PEERCHAT_"
-LISTS = ("origins", "allowed_contacts", "trusted_proxies")
+LISTS = ("origins", "allowed_contacts", "trusted_proxies", "moderation_overlays", "moderation_rules")
 """Settings that an environment variable gives with commas."""
+
+
+class Moderation(BaseModel):
+    """The table `[moderation]`: by which files messages are judged, and how a change to them is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    policy: Path | None = None
+    """The policy; None: the one that comes with the project."""
+
+    overlays: tuple[Path, ...] = ()
+    """Files of what sites and rooms have otherwise."""
+
+    rules: tuple[Path, ...] = ()
+    """Folders of rules and word lists of one's own, beside those that come with the project."""
+
+    reload: Literal["signal", "watch"] = "signal"
+    """Whether changed files are read on SIGHUP alone, or looked for every few seconds too."""
 
 
 class Settings(BaseModel):
@@ -54,6 +73,18 @@ class Settings(BaseModel):
     allowed_contacts: tuple[str, ...] = ()
     """Phones and links of the site's own that pass the contact check."""
 
+    moderation: Moderation = Moderation()
+
+    detoxify_model: str | None = None
+    """A published model of Detoxify by name, or "local"; None: Detoxify is not used."""
+
+    detoxify_file: Path | None = None
+    detoxify_sha256: str | None = None
+    detoxify_folder: Path | None = None
+    detoxify_format: Form = Form.TORCH
+    detoxify_device: str = "cpu"
+    detoxify_threads: Annotated[int, Field(ge=1, le=64)] = 1
+
     @field_validator("origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,6 +92,32 @@ class Settings(BaseModel):
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"{origin!r} is not an origin such as https://chat.school.example")
         return value
+
+    @model_validator(mode="after")
+    def _detoxify(self) -> "Settings":
+        _ = self.detoxify
+        return self
+
+    @property
+    def detoxify(self) -> Wanted | None:
+        """What is asked of Detoxify, or None. `BadDetoxify` names a setting that is missing or wrong."""
+        if self.detoxify_model is None:
+            if self.detoxify_file or self.detoxify_sha256 or self.detoxify_folder:
+                raise BadDetoxify("detoxify_model: not set, though other settings of detoxify are")
+            return None
+        if self.detoxify_file is None:
+            raise BadDetoxify("detoxify_file: not set; nothing is downloaded, so the file must be here")
+        if self.detoxify_sha256 is None:
+            raise BadDetoxify("detoxify_sha256: not set; a model is opened only when its hash is pinned")
+        return Wanted(
+            model=self.detoxify_model,
+            file=self.detoxify_file,
+            sha256=self.detoxify_sha256.lower(),
+            folder=self.detoxify_folder,
+            device=self.detoxify_device,
+            form=self.detoxify_format,
+            threads=self.detoxify_threads,
+        )
 
     @property
     def key_file(self) -> Path:
@@ -79,17 +136,25 @@ def load_settings(
             raise SettingsError(f"{path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: {error}") from None
-    for name in Settings.model_fields:
+    for name in (*Settings.model_fields, *(f"moderation_{each}" for each in Moderation.model_fields)):
         given = environ.get(PREFIX + name.upper())
-        if given is not None:
-            values[name] = _parts(given) if name in LISTS else given
+        if given is None:
+            continue
+        value = _parts(given) if name in LISTS else given
+        table, _, within = name.partition("_")
+        if table == "moderation" and within and isinstance(values.get(table, {}), dict):
+            values[table] = {**values.get(table, {}), within: value}
+        else:
+            values[name] = value
     values |= {k: v for k, v in overrides.items() if v is not None}
     try:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
         where = f"{path}: " if path is not None else ""
+        if isinstance(cause := first.get("ctx", {}).get("error"), BadDetoxify):
+            raise SettingsError(f"{where}{cause}") from None  # it names the setting itself
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
         raise SettingsError(f"{where}{name}: {first['msg']}") from None
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: tools/install.sh run|dev VENV      (called by make, which knows when it is needed)
+# Usage: tools/install.sh run|dev|bench|detoxify|detoxify-onnx VENV      (called by make, which knows when it is needed)
 #
 # Makes the virtual environment VENV and installs one of the locks into it, then this project in place.
 # Plain sh, Python and its own pip; every download is checked against the hashes in requirements/.
@@ -44,19 +44,26 @@ fi
 case $level in
 run) echo "installing what the server needs" ;;
 dev) echo "installing what the server, its tests and its checks need" ;;
-*) fail "run or dev, not $level" ;;
+bench) echo "installing what moderation is compared with" ;;
+detoxify) echo "installing Detoxify, torch and what their tests need" ;;
+detoxify-onnx) echo "installing what an exported Detoxify model needs" ;;
+*) fail "run, dev, bench, detoxify or detoxify-onnx, not $level" ;;
 esac
 
 # The first line takes nothing that the lock does not name with its hash, the second takes nothing at all.
 pip() {
     "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"
 }
-pip install --require-hashes --requirement "requirements/$level.txt" ||
+if [ "$level" = detoxify ]; then
+    torch="--requirement requirements/torch.txt"
+fi
+# shellcheck disable=SC2086
+pip install --require-hashes --requirement "requirements/$level.txt" ${torch-} ||
     fail "The packages could not be installed; what pip said is above. It needs a package index it can reach."
 pip install --no-index --no-deps --no-build-isolation --editable . ||
     fail "The project itself could not be installed; what pip said is above."
 
 touch "$venv/.run"
-if [ "$level" = dev ]; then
-    touch "$venv/.dev"
+if [ "$level" != run ]; then
+    touch "$venv/.$level"
 fi

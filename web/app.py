@@ -17,8 +17,11 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from escalation.desk import Desk
-from moderation.build import default_pipeline
+from moderation.build import default_pipeline, detoxify
 from moderation.pipeline import Pipeline
+from moderation.policy_file import POLICY
+from moderation.reload import Exchangeable
+from moderation.rules import RULES
 from moderation.verdict import Role, Submission
 from peerchat.accounts import Accounts
 from peerchat.backends.memory import MemoryBroker
@@ -38,6 +41,7 @@ from peerchat.store.sql import keys_file, open_store
 from web import live, ops, pages, poll
 from web.api import alerts, problems, review, session, site
 from web.headers import SecurityHeaders
+from web.reloading import reloading
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +79,8 @@ def create_app(
     Rules, policy and models are loaded here: a bad one raises with its file and line, and nothing starts.
     `create_keys` allows a master key to be made where none is (the demo and a first set-up).
     """
-    judge = pipeline or default_pipeline(
-        allowed=settings.allowed_contacts, deadline_s=settings.judge_deadline_s
-    )
+    metrics = ops.Metrics()
+    judge = pipeline or _exchangeable(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -87,7 +90,6 @@ def create_app(
             settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             keyring = Keyring(keys_file(settings.data), master)
             stack.callback(keyring.close)
-            metrics = ops.Metrics()
             hub, broker = Hub(), MemoryBroker()
             node_id = new_id("nod")
             publisher = Publisher(broker, node_id)
@@ -132,7 +134,7 @@ def create_app(
                     observe=metrics.observe,
                 ),
                 lobby=lobby,
-                review=ReviewQueue(store, alerted=desk.wake),
+                review=ReviewQueue(store, alerted=desk.wake, why=_why(judge)),
                 cases=Cases(store, alerted=desk.wake),
                 rounds=Rounds(store, lobby),
                 desk=desk,
@@ -144,6 +146,9 @@ def create_app(
             )
             lines = poll.PollLines()
             await judge.judge([Submission(text="hello", role=Role.PUPIL)])  # the first is slow
+            if isinstance(judge, Exchangeable):
+                watch = settings.moderation.reload == "watch"
+                await stack.enter_async_context(reloading(judge, store, watch=watch, told=metrics.policy_is))
             if extra is not None:
                 await stack.enter_async_context(extra(node))
             await stack.enter_async_context(node.running())
@@ -173,6 +178,39 @@ def create_app(
         exception_handlers=problems.handlers,
         middleware=[Middleware(SecurityHeaders, secure=settings.secure_cookies)],
     )
+
+
+def _why(judge: Pipeline | Exchangeable) -> Callable[[str], str]:
+    """What gives a rule's plain words for its id, by the rules of the moment."""
+
+    def why(rule: str) -> str:
+        return judge.pipeline.why(rule) if isinstance(judge, Exchangeable) else rule
+
+    return why
+
+
+def _exchangeable(settings: Settings, metrics: ops.Metrics) -> Exchangeable:
+    """Everything that judges messages, with Detoxify where the operator has set it up.
+
+    Policy and rules may change while the server runs; Detoxify and settings are read once.
+    """
+    wanted, deadline_s = settings.detoxify, settings.judge_deadline_s
+    beside = [] if wanted is None else [detoxify(wanted, deadline_s=deadline_s)]
+    files = settings.moderation
+    policy = files.policy or POLICY
+
+    def build() -> Pipeline:
+        return default_pipeline(
+            allowed=settings.allowed_contacts,
+            own_rules=files.rules,
+            policy=policy,
+            overlays=files.overlays,
+            beside=beside,
+            deadline_s=deadline_s,
+            observe=metrics.moderation,
+        )
+
+    return Exchangeable(build, (policy, *files.overlays, RULES, *files.rules))
 
 
 def _say_why(kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> bool:

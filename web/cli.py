@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from moderation.linear import BadModel
-from moderation.policy import BadPolicy
+from moderation.policy_file import BadPolicy
 from moderation.rules import BadRule
 from peerchat.errors import SettingsError
 
-COMMANDS = ("serve", "demo", "judge", "simulate", "site", "audit")
+COMMANDS = ("serve", "demo", "judge", "simulate", "site", "audit", "models", "policy")
 """Each is a module of `web.commands`, imported only when it is called or listed: some are heavy."""
 
 DONE, WRONG, USAGE = 0, 1, 2

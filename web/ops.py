@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from moderation.language import STAGE as LANGUAGE
+from moderation.reload import Exchangeable
 from peerchat import views
 from peerchat.errors import StoreUnavailable
 from peerchat.node import Node
@@ -45,7 +47,29 @@ class Metrics:
         self._degraded = Counter(
             "peerchat_degraded_total", "Messages a stage did not judge", ["stage"], registry=self.registry
         )
-        self._degraded_at: dict[str, float] = {}
+        self._stage = Histogram(
+            "peerchat_stage_seconds", "Time of one stage of moderation for one batch", ["stage"],
+            registry=self.registry, buckets=(0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3),
+        )  # fmt: skip
+        self._failures = Counter(
+            "peerchat_stage_failures_total", "Calls and rows without a usable answer", ["stage", "kind"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._breaker = Gauge(
+            "peerchat_stage_breaker", "0: the stage is asked, 1: tried again, 2: left alone", ["stage"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._language = Counter(
+            "peerchat_language_held_total",
+            "Messages in a language that is not measured",
+            registry=self.registry,
+        )
+        self._second = Counter(
+            "peerchat_second_tier_messages_total", "Messages by whether the second tier was asked", ["asked"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._failed_at: dict[str, float] = {}
+        self._left_alone: set[str] = set()
         self.lines = Gauge("peerchat_lines", "Open lines", registry=self.registry)
         self.inbox = Gauge(
             "peerchat_inbox_messages", "Messages that wait for the pump", registry=self.registry
@@ -58,6 +82,17 @@ class Metrics:
         self.alerts_open = Gauge(
             "peerchat_alerts_open", "Open alerts", ["site", "state"], registry=self.registry
         )
+        self._policy = Gauge(
+            "peerchat_policy_info", "The policy that judges", ["version"], registry=self.registry
+        )
+        self._policy_fault = Gauge(
+            "peerchat_policy_fault", "1 while newer files cannot be used", registry=self.registry
+        )
+        self._policy_reloads = Gauge(
+            "peerchat_policy_reloads", "Attempts to take newer files", ["outcome"], registry=self.registry
+        )
+        self.policy_version: str | None = None
+        self.policy_fault = ""
         self.on_duty = Gauge("peerchat_adults_on_duty", "Adults on duty", ["site"], registry=self.registry)
 
     def observe(self, name: str, value: float) -> None:
@@ -67,15 +102,42 @@ class Metrics:
         elif name == "batch":
             self._batch.observe(value)
             self._judged.inc(value)
-        elif name.startswith("degraded:"):
-            stage = name.partition(":")[2]
+
+    def moderation(self, what: str, stage: str, kind: str, value: float) -> None:
+        """Take what moderation tells of its stages: see `moderation.pipeline.Observe`."""
+        if what == "seconds":
+            self._stage.labels(stage).observe(value)
+        elif what == "failures":
+            self._failures.labels(stage, kind).inc(value)
+            self._failed_at[stage] = time.monotonic()
+        elif what == "breaker":
+            self._breaker.labels(stage).set(value)
+            (self._left_alone.add if value else self._left_alone.discard)(stage)
+        elif what == "degraded":
             self._degraded.labels(stage).inc(value)
-            self._degraded_at[stage] = time.monotonic()
+        elif what == "declined" and stage == LANGUAGE:
+            self._language.inc(value)
+        elif what == "asked":
+            self._second.labels(kind).inc(value)
+
+    @property
+    def checks(self) -> bool:
+        """Whether every check of messages is asked. Where one is not, all messages wait for a person."""
+        return not self._left_alone
+
+    def policy_is(self, judge: Exchangeable) -> None:
+        """Take which policy judges, and whether newer files of it cannot be used."""
+        self.policy_version, self.policy_fault = judge.policy_version, judge.fault
+        self._policy.clear()
+        self._policy.labels(judge.policy_version).set(1)
+        self._policy_fault.set(bool(judge.fault))
+        self._policy_reloads.labels("taken").set(judge.done)
+        self._policy_reloads.labels("refused").set(judge.failed)
 
     def degraded_lately(self) -> list[str]:
-        """Return the stages that gave no answer within the last minutes."""
+        """Return the stages that failed within the last minutes, or are left alone since they did."""
         since = time.monotonic() - LATELY_S
-        return sorted(stage for stage, at in self._degraded_at.items() if at > since)
+        return sorted(self._left_alone | {stage for stage, at in self._failed_at.items() if at > since})
 
 
 async def healthz(_request: Request) -> Response:
@@ -90,11 +152,24 @@ async def readyz(request: Request) -> Response:
         async with asyncio.timeout(READY_S):
             covered = await node.store.write(_beat)
     except (StoreUnavailable, TimeoutError):
-        return Json({"ready": False, "database": False, "desk": None, "adult_on_duty": None}, 503)
+        unknown = {"desk": None, "adult_on_duty": None, "checks": checks_of(request), **policy_of(request)}
+        return Json({"ready": False, "database": False, **unknown}, 503)
     desk = desk_at_work(node)
     ready = desk and not node.draining
     shown = {"ready": ready, "database": True, "desk": desk, "adult_on_duty": bool(covered) and all(covered)}
-    return Json(shown, 200 if ready else 503)
+    return Json(shown | {"checks": checks_of(request)} | policy_of(request), 200 if ready else 503)
+
+
+def checks_of(request: Request) -> bool:
+    """Return whether every check of messages is asked; no part of `ready`: what fails is held, not lost."""
+    found: Metrics = request.state.metrics
+    return found.checks
+
+
+def policy_of(request: Request) -> dict[str, Any]:
+    """Return which policy judges, and whether newer files of it could be used; it has no part in `ready`."""
+    found: Metrics = request.state.metrics
+    return {"policy": found.policy_version, "policy_up_to_date": not found.policy_fault}
 
 
 def _beat(tx: Tx) -> list[bool]:
@@ -167,6 +242,13 @@ def health(node: Node, found: Metrics) -> Sequence[dict[str, Any]]:
             "what": "Alerts",
             "ok": at_work,
             "words": "The alert desk is at work." if at_work else "The alert desk is late.",
+        },
+        {
+            "what": "Policy and rules",
+            "ok": not found.policy_fault,
+            "words": f"A changed file cannot be used, so the one before it goes on: {found.policy_fault}"
+            if found.policy_fault
+            else "The newest files are in force.",
         },
         {
             "what": "Live updates",

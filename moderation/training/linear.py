@@ -13,7 +13,7 @@ import argparse
 import gzip
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from moderation.linear import MODELS, RISK, TOXICITY, Linear, Table, features, save_model
-from moderation.policy import POLICY, load_policy
+from moderation.policy_file import load_policy
 from moderation.rules import shipped_rules
 from moderation.text import fold
+from moderation.training.own import Message, own_messages, read_messages
+from moderation.training.thresholds_file import write_policy
 from moderation.verdict import LEVEL_LABELS, RISK_LABELS, Risk, Role, Submission
 
 EVERYDAY = Path(__file__).parent / "everyday.txt"
@@ -119,16 +121,9 @@ def toxicity_rows(file: Path) -> Rows:
     return Rows(tuple(texts), (False,) * len(texts), np.array(targets), (file.name,) * len(texts))
 
 
-def risk_messages(files: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each message of the project's own files, with its file's name."""
-    for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            yield file.name, json.loads(line)
-
-
 def benign_turns(file: Path) -> Iterator[dict[str, Any]]:
     """The turns of benign conversations, as benign messages."""
-    for _, conversation in risk_messages([file]):
+    for _, conversation in read_messages([file]):
         if conversation["kind"] == "benign":
             for turn in conversation["turns"]:
                 yield {"text": turn["text"], "sender": turn["sender"], "labels": [], "level": "none"}
@@ -321,7 +316,7 @@ def auc(target: _Floats, scores: _Floats, weight: _Floats | None = None) -> floa
 
 def aimed_only(scores: _Floats, texts: Sequence[str]) -> _Floats:
     """Scores that policy lets hold a text: nothing where nobody is meant by it."""
-    words = load_policy().aimed
+    words = load_policy().aimed.words
     aimed = [not words.isdisjoint(fold(text).text.split(" ")) for text in texts]
     return np.where(np.array(aimed)[:, None], scores, 0.0)
 
@@ -378,26 +373,6 @@ def thresholds(
     return chosen
 
 
-_BEGIN = "# --- written by moderation.training.linear: thresholds on its scores ---"
-_END = "# --- end of what moderation.training.linear writes ---"
-
-
-def write_policy(chosen: Mapping[str, Mapping[str, Mapping[str, float]]], file: Path = POLICY) -> None:
-    """Replace the classifier's part of the policy file."""
-    lines = [_BEGIN]
-    for stage, table in chosen.items():
-        lines += ["", f'[stage."{stage}"]' if "." in stage else f"[stage.{stage}]"]
-        for label, fields in table.items():
-            name = f'"{label}"' if ":" in label else label
-            lines.append(
-                f"{name} = {{ {', '.join(f'{key} = {value:.3f}' for key, value in fields.items())} }}"
-            )
-    lines += ["", _END]
-    before, _, rest = file.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    file.write_text(f"{before.rstrip()}\n\n" + "\n".join(lines) + (after or "\n"), encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m moderation.training.linear", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
@@ -406,13 +381,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data: Path = chosen.data
     random = np.random.default_rng(SEED)
 
-    own = list(risk_messages(sorted((data / "risk").glob("train_*.jsonl"))))
+    own: list[Message] = list(read_messages(sorted((data / "risk").glob("train_*.jsonl"))))
     own += [("conversations_train", turn) for turn in benign_turns(data / "conversations_train.jsonl")]
     own += [("everyday", message) for message in everyday()]
+    own += own_messages(aside=False)
     public = toxicity_rows(data / "toxicity/train.jsonl.gz")
     if chosen.limit:
         public = public.at(np.arange(min(chosen.limit, len(public.texts))))
-    dev_messages = list(risk_messages([data / "risk/messages_dev.jsonl"]))
+    dev_messages = list(read_messages([data / "risk/messages_dev.jsonl"]))
     dev_messages += [("conversations_dev", turn) for turn in benign_turns(data / "conversations_dev.jsonl")]
     dev = risk_rows(dev_messages)
     figures: list[str] = []
@@ -496,7 +472,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     holding[np.isnan(benign)] = np.nan
     mentor = np.array([dev.mentors[at] for at in benign_dev] + [mine.mentors[at] for at in benign_own])
     decided = thresholds(linear.labels, benign, holding, mentor)
-    write_policy(decided)
+    write_policy(decided, rates={stage: {"named": 0.01, **RATES} for stage in decided})
 
     figures.append("\n[risk_dev_recall]  # alone, at 2 and at 5 % of benign dev messages and turns flagged")
     quiet = dev.targets.sum(axis=1) == 0

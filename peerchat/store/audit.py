@@ -54,6 +54,11 @@ class AuditLog:
         rows = self._tx.rows(_RAW.where(_AUDIT.c.n > after).order_by(_AUDIT.c.n).limit(limit))
         return [_entry(row) for row in rows]
 
+    def last(self, kind: str) -> Entry | None:
+        """Return the newest row of a kind."""
+        row = self._tx.row(_RAW.where(_AUDIT.c.kind == kind).order_by(_AUDIT.c.n.desc()).limit(1))
+        return None if row is None else _entry(row)
+
     def all(self) -> Iterator[Entry]:
         """Yield the whole log in order, a page at a time."""
         after = 0

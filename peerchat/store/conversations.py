@@ -38,6 +38,7 @@ class ConversationValue:
     topics: tuple[str, ...]
     last_seq: int
     started_at: datetime
+    so_far: str | None
     participants: tuple[ParticipantValue, ...]
 
     def part(self, member: str) -> ParticipantValue | None:
@@ -64,7 +65,7 @@ class Conversations:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
-    def begin(self, *, id: str, site: str, topics: Collection[str]) -> None:
+    def begin(self, *, id: str, site: str, topics: Collection[str], so_far: str | None = None) -> None:
         """Make an open conversation without anybody in it."""
         self._tx.execute(
             sa.insert(_CONVERSATION).values(
@@ -75,6 +76,7 @@ class Conversations:
                 topics=list(topics),
                 last_seq=0,
                 started_at=self._tx.now,
+                so_far=so_far,
             )
         )
 
@@ -110,6 +112,7 @@ class Conversations:
         values: dict[str, Any] = {"state": state.value, "why": why}
         if state is ConversationState.ENDED:
             values["ended_at"] = self._tx.now
+            values["so_far"] = None  # nothing follows for which it would be needed
         self._tx.execute(sa.update(_CONVERSATION).where(_CONVERSATION.c.id == conversation).values(**values))
 
     def set_last_seq(self, seqs: dict[str, int]) -> None:
@@ -120,6 +123,16 @@ class Conversations:
                 .where(_CONVERSATION.c.id == sa.bindparam("c"))
                 .values(last_seq=sa.bindparam("s")),
                 [{"c": c, "s": s} for c, s in seqs.items()],
+            )
+
+    def advance(self, rows: dict[str, tuple[int, str | None]]) -> None:
+        """Keep the newest seq of each conversation, and what moderation makes of it up to here."""
+        if rows:
+            self._tx.execute(
+                sa.update(_CONVERSATION)
+                .where(_CONVERSATION.c.id == sa.bindparam("c"))
+                .values(last_seq=sa.bindparam("s"), so_far=sa.bindparam("f")),
+                [{"c": c, "s": seq, "f": so_far} for c, (seq, so_far) in rows.items()],
             )
 
     def get(self, conversation: str) -> ConversationValue | None:
@@ -280,6 +293,7 @@ class Conversations:
                 topics=tuple(row.topics),
                 last_seq=row.last_seq,
                 started_at=row.started_at,
+                so_far=row.so_far,
                 participants=tuple(parts[row.id]),
             )
             for row in rows

@@ -122,6 +122,7 @@ class Ticket(SQLModel, table=True):
     asked_at: datetime = _moment()
     ended_at: datetime | None = _moment(null=True)
     conversation: str | None = Field(default=None, index=True)
+    so_far: str | None = None  # what moderation makes of the note: the conversation begins with it
 
 
 class Seat(SQLModel, table=True):
@@ -147,6 +148,7 @@ class Conversation(SQLModel, table=True):
     last_seq: int = 0
     started_at: datetime = _moment()
     ended_at: datetime | None = _moment(null=True)
+    so_far: str | None = None  # what moderation makes of it up to here: numbers, no text
 
 
 class Participant(SQLModel, table=True):

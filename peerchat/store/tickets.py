@@ -25,6 +25,7 @@ class TicketValue:
     wishes: dict[str, bool]
     risk: Risk
     asked_at: datetime
+    so_far: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Tickets:
         mood: int | None,
         note: str | None,
         risk: Risk,
+        so_far: str | None = None,
     ) -> None:
         """Let a pupil wait. An earlier ticket of the same pupil ends, but its place in line is kept."""
         earlier = self.waiting_of(pupil)
@@ -77,6 +79,7 @@ class Tickets:
                 risk=risk.value,
                 state="waiting",
                 asked_at=asked_at,
+                so_far=so_far,
             )
         )
 
@@ -121,6 +124,7 @@ class Tickets:
                 wishes=r.wishes,
                 risk=Risk(r.risk),
                 asked_at=r.asked_at,
+                so_far=r.so_far,
             )
             for r in rows
         ]

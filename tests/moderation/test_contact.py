@@ -1,17 +1,19 @@
 """Contact details: found however they are spelled, and numbers that are nobody's left alone."""
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.contact import WHY, Allowed, Contacts, find
+from moderation import contact
+from moderation.contact import MOST, WHY, Allowed, Contacts, find
 from moderation.verdict import Action, Risk, Role, Submission, Turn
 
 
 def kinds(text, **options):
-    return {contact.kind for contact in find(text, **options)}
+    return {one.kind for one in find(text, **options)}
 
 
 def what_is_marked(text, kind):
@@ -41,6 +43,9 @@ def what_is_marked(text, kind):
         "my number backwards is 321 009 00770",
         "phone me: +1 202 555 0143",
         "my nhs number is 999 555 0123",
+        "o77oo 9oo 123",
+        "O seven sevn O O nyne O O won too three, ring me",
+        "seven seven hundred nine hundred one two three, thats my new sim",
     ],
 )
 def test_phone_numbers_are_found_however_spelled(text):
@@ -123,6 +128,16 @@ def test_help_may_always_be_named(text):
         ("number forty two, Marlow Avenue", "address"),
         ("flat 3, 118 Marlow Road", "address"),
         ("im in the flat above the shop on marlow row", "address"),
+        ("our address is Flat 12, Dunnock House, Marlow Street", "address"),
+        ("i bide at 6 lintie brae", "address"),
+        ("in sta: k i m _ l e e 1 2", "handle"),
+        ("sn ap its h o b n o b _ k i m", "handle"),
+        ("kim7@marlow.example", "email"),
+        ("k i m l e e 7 (at) e x a m p l e (dot) com", "email"),
+        ("the yellow car, reg QQ07 XZX", "plate"),
+        ("im Freya Cuddlethorpe in 8S at Brackenfold Academy", "school"),
+        ("my sister's Nasrin Haldworth, yr7, St Elwyn's", "school"),
+        ("hi im imogen tarleby and im 12 and my school is fernacre middle school", "school"),
     ],
 )
 def test_other_details_are_found(text, kind):
@@ -149,6 +164,14 @@ def test_other_details_are_found(text, kind):
         "i finished chapter 3.docx",
         "add salt and follow the recipe",
         "he's on youtube a lot",
+        "g0ing 2 c0rnwall 2m0rrow no signal l8rs",
+        "minecraft hardcore day 200 and a creeper ended me",
+        "e.x.a.m.s a.r.e o.v.e.r",
+        "predicted 7 6 6 5 8 4, need a 6 in maths",
+        "paddington lives at 32 windsor gardens",
+        "im going to secondary school in september",
+        "im not starting at Brackenfold Academy till monday",
+        "i'm in Year 9 at a school in Leeds",
     ],
 )
 def test_talk_about_apps_and_places_passes(text):
@@ -221,17 +244,41 @@ def test_every_kind_has_words_for_staff():
         "snap: a_b_c",
         "AB1 2QD",
         "1 Marlow Road",
+        "reg QQ07 XZX",
+        "im Freya Cuddlethorpe from Brackenfold Academy",
     ):
-        for contact in find(text):
-            assert WHY[contact.why].endswith(".")
+        for one in find(text):
+            assert WHY[one.why].endswith(".")
+
+
+def test_what_is_told_is_bounded():
+    """Who sends a hundred numbers is told of the first."""
+    assert len(find("07700900123, " * 150)) <= MOST
+    assert len(find("@a_b_c " * 200)) <= MOST
+
+
+def test_the_gates_open_for_all_that_is_found(monkeypatch):
+    """Looking for everything in every text finds nothing more."""
+    texts = [
+        *(Path(__file__).parent / "languages.txt").read_text(encoding="utf-8").splitlines(),
+        "ring 07700 900123",
+        "its kimlee99 at gmail",
+        "snap: a_b_c",
+        "come to 4 old mill lane",
+        "we meet at the bridge at 4",
+        "my brother and i live near the high street, house number five",
+    ]
+    gated = [find(text) for text in texts]
+    monkeypatch.setattr(contact, "_open_gates", lambda text, shadow: frozenset(contact._WORTH))
+    assert [find(text) for text in texts] == gated
 
 
 @given(st.text(max_size=200) | st.text(alphabet="07 oneseight@.dt+-\n_snap", max_size=120))
 @settings(max_examples=150)
 def test_it_reads_any_text(text):
     """No text raises, and no span leaves it."""
-    for contact in find(text, earlier=["07700", text[:20]]):
-        assert 0 <= contact.span.start < contact.span.end <= len(text)
+    for one in find(text, earlier=["07700", text[:20]]):
+        assert 0 <= one.span.start < one.span.end <= len(text)
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ def line(**row):
 def run(tmp_path, capsys):
     """Run the command on some lines; its status, what it wrote, and its messages."""
 
-    def run(*lines):
+    def run(*lines, options=()):
         file = tmp_path / "rows.jsonl"
         file.write_text("".join(f"{one}\n" for one in lines), encoding="utf-8")
         parser = ArgumentParser()
         judge.add(parser.add_subparsers())
-        args = parser.parse_args(["judge", str(file)])
+        args = parser.parse_args(["judge", *options, str(file)])
         status = args.run(args)
         out, err = capsys.readouterr()
         return status, [json.loads(one) for one in out.splitlines()], err
@@ -50,6 +50,21 @@ def test_a_row_has_what_the_protocol_says(run):
     assert {"label", "score", "stage", "why", "span"} <= set(row["signals"][0])
     assert row["degraded"] == []
     assert row["ms"] >= 0
+
+
+def test_a_row_is_explained_to_whoever_asks(monkeypatch, run):
+    """In words for its reader; a turn has its own, and nothing is quoted."""
+    pipeline = judge.patient()
+    monkeypatch.setattr(judge, "patient", lambda: pipeline)
+    text = "zebra, i want to kill myself"
+    turns = json.dumps({"id": 2, "turns": [{"sender": "pupil", "text": text}]})
+    said = {"pupil": "An adult is looking", "moderator": "Rule self_harm.", "governor": "Clause"}
+    for reader, words in said.items():
+        _, (row, conversation), _ = run(line(text=text), turns, options=("--explain", reader))
+        for explained in (row, conversation["turns"][0]):
+            assert words in explained["explanation"] and "zebra" not in explained["explanation"]
+    _, (row,), _ = run(line(text=text))
+    assert "explanation" not in row
 
 
 def test_rows_come_in_the_order_of_the_lines(run):
@@ -88,10 +103,10 @@ def test_a_conversation_says_when_an_alert_would_open(run):
 
 
 def test_a_turn_is_read_with_those_before_it(run):
-    """A number in pieces is whole at its last piece."""
+    """A number in pieces is whole at its last piece; one that plainly begins waits for a person."""
     turns = [{"sender": "pupil", "text": text} for text in ("its 07700", "900", "123")]
     _, (row,), _ = run(json.dumps({"id": 1, "turns": turns}))
-    assert [turn["action"] for turn in row["turns"]] == ["deliver", "deliver", "block"]
+    assert [turn["action"] for turn in row["turns"]] == ["hold", "deliver", "block"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +143,7 @@ def test_a_bad_line_is_named_and_the_others_answered(tmp_path, capsys, bad, word
     raw = bad if isinstance(bad, bytes) else bad.encode("utf-8", "surrogatepass")
     file.write_bytes(line(id=1).encode() + b"\n" + raw + b"\n" + line(id=3).encode() + b"\n")
     args = ArgumentParser().parse_args([])
-    args.file = str(file)
+    args.file, args.explain = str(file), None
     assert judge.run(args) == 1
     out, err = capsys.readouterr()
     assert [json.loads(one)["id"] for one in out.splitlines()] == [1, 3]
@@ -140,7 +155,7 @@ def test_a_bad_line_is_named_and_the_others_answered(tmp_path, capsys, bad, word
 def test_a_file_that_is_not_there_is_bad_usage(tmp_path):
     """The command line makes exit status 2 of it."""
     args = ArgumentParser().parse_args([])
-    args.file = str(tmp_path / "nothing.jsonl")
+    args.file, args.explain = str(tmp_path / "nothing.jsonl"), None
     with pytest.raises(SettingsError, match=r"nothing\.jsonl"):
         judge.run(args)
 
@@ -157,7 +172,7 @@ def test_a_slow_writer_is_answered_line_by_line():
     program = [
         sys.executable,
         "-c",
-        "import argparse, web.commands.judge as j; j.run(argparse.Namespace(file=None))",
+        "import argparse, web.commands.judge as j; j.run(argparse.Namespace(file=None, explain=None))",
     ]
     process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     assert process.stdin is not None

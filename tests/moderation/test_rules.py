@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.rules import RULES, BadRule, Rules, load_rules, read_rules, shipped_rules
+from moderation.rules import RULES, BadRule, load_rules, read_rules, shipped_rules
 from moderation.text import fold
 from moderation.verdict import RISK_LABELS, Action, Risk, Role, Span, Submission
 
@@ -56,6 +56,9 @@ def test_examples_are_found(rule_id, example):
     own = [signal for signal in signals if signal.why == rule_id]
     assert {signal.label for signal in own} == set(rule.labels)
     for signal in own:
+        if rule.marks:  # it shows nothing to whoever wrote it
+            assert signal.span is None
+            continue
         assert signal.span is not None
         assert 0 <= signal.span.start < signal.span.end <= len(example)
 
@@ -149,25 +152,14 @@ def test_an_empty_folder_is_refused(tmp_path):
         load_rules(tmp_path)
 
 
-def test_a_sieve_that_gives_up_is_not_silence(monkeypatch):
-    """A sieve out of memory misses its sentinel, and every pattern is tried."""
-
-    class GivesUp:
-        def Match(self, text):
-            return None
-
-    rules = load_rules()
-    monkeypatch.setattr(rules, "_sieve", GivesUp())
-    found = rules.read(Submission(text="i want to kill myself", role=Role.PUPIL))
-    assert "self_harm.want_death" in {signal.why for signal in found}
-
-
 @given(st.text(max_size=300))
 @settings(max_examples=60)
 def test_rules_read_any_text(text):
     """No text raises, and no span leaves it."""
     for signal in shipped_rules().read(Submission(text=text, role=Role.PUPIL)):
-        assert signal.span is not None
+        if signal.span is None:
+            assert signal.why.startswith("course.")
+            continue
         assert 0 <= signal.span.start <= signal.span.end <= len(text)
 
 
@@ -182,9 +174,29 @@ def test_a_hit_maps_back_to_what_was_written():
 
 def test_the_sieve_finds_what_single_rules_find():
     """The joint pass is only faster: for every example it agrees with each rule alone."""
-    rules = Rules(shipped_rules().rules)
-    for parameter in list(examples("match"))[::7]:
-        text = fold(parameter.values[1]).text
-        alone = {rule.id for rule in rules.rules if rule.hit(text) is not None}
-        joint = {rule.id for rule, only in rules._candidates(text) if rule.hit(text, only) is not None}
-        assert joint == alone
+    rules = shipped_rules()
+    for parameter in [*examples("match"), *examples("no_match")][::5]:
+        view = fold(parameter.values[1])
+        for role in (Role.PUPIL, Role.MENTOR):
+            alone = {
+                rule.id for rule in rules.rules if role in rule.roles and rule.hit(view.text) is not None
+            }
+            assert {signal.why for signal in rules.signals(view, role)} == alone
+
+
+def test_a_rule_that_marks_asks_for_nothing_else(tmp_path):
+    """It is counted over a conversation: a risk, an action or clearing beside that is a mistake."""
+    head = '[[rule]]\nid = "test.one"\nlabel = "self_harm"\nwhy = "x"\n'
+    head += 'patterns = ["no point"]\nmatch = ["no point"]\n'
+    file = tmp_path / "test.toml"
+    file.write_text(head + "marks = true\n", encoding="utf-8")
+    [signal] = load_rules(tmp_path).read(Submission(text="no point", role=Role.PUPIL))
+    assert (signal.score, signal.span, signal.clears) == (0.0, None, False)
+    for wrong in (
+        'marks = true\nrisk = "high"\n',
+        'marks = true\nclears = true\nroles = ["mentor"]\n',
+        "marks = 1\n",
+    ):
+        file.write_text(head + wrong, encoding="utf-8")
+        with pytest.raises(BadRule):
+            load_rules(tmp_path)

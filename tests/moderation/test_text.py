@@ -1,14 +1,33 @@
 """The folded view: what hides a word is undone, what is there stays, and the map back is exact."""
 
+import re
+import sys
 import time
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.text import MAX_EXPANSION, Lexicon, fold, plain, read_lexicon, shipped_lexicon
-from moderation.verdict import Span
+from moderation.contact import Contacts
+from moderation.rules import shipped_rules
+from moderation.text import (
+    KEPT,
+    MAX_EXPANSION,
+    MEMO,
+    WORDS,
+    Lexicon,
+    _folded,
+    _read,
+    _words,
+    fold,
+    forget,
+    plain,
+    read_lexicon,
+    shipped_lexicon,
+)
+from moderation.verdict import Role, Span, Submission
 
 anything = st.text(max_size=400)
 tricky = st.text(
@@ -95,7 +114,8 @@ def test_the_map_back_is_exact(text):
     for at, character in enumerate(view.text):
         start, end = view.span(at, at + 1)
         assert end == start + 1
-        assert character in plain(text[start:end]).text
+        read, look = _read(text[start])
+        assert character in read or character == look
     words = fold(text)
     assert len(words.offsets) == len(words.spans)
     for offset, span in zip(words.offsets, words.spans, strict=True):
@@ -191,3 +211,110 @@ def test_a_lexicon_can_be_given():
     """Another language's words need no other code."""
     own = Lexicon(common=frozenset({"guten", "tag"}), guarded=("verboten",), shorthand={"gt": "guten tag"})
     assert fold("gt verboooten v*rboten", lexicon=own).text == "guten tag verboten verboten"
+
+
+@pytest.mark.parametrize(
+    "text",
+    (Path(__file__).parent / "languages.txt").read_text(encoding="utf-8").splitlines(),
+)
+def test_other_languages_stay_what_they_are(text):
+    """No benign sentence of another language becomes a hit of a rule or a contact detail, for any role."""
+    for role in (Role.PUPIL, Role.MENTOR):
+        one = Submission(text=text, role=role)
+        assert shipped_rules().read(one) == []
+        assert Contacts().read(one) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["мама мыла раму", "она пошла домои", "γεια σου", "я люблю minecraft", "привет"]
+)
+def test_words_of_another_alphabet_are_left_alone(text):
+    """Their letters look like Latin ones; they are none."""
+    assert fold(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("kіll yоurѕеlf", "kill yourself"),  # mixed within each word
+        ("сосk", "cock"),  # one Latin letter
+        ("nο nude pіcs рlеаsе", "no nude pics please"),  # Greek and Cyrillic among Latin
+        ("ᏦᎥᏞᏞ yourself", "kill yourself"),  # only in Unicode's own table: Cherokee
+        ("how tо dіе", "how to die"),  # a whole word of look-alikes, among Latin words
+        ("ѕех", "sex"),  # alone, and reads as a word that rules depend on
+    ],
+)
+def test_a_disguise_is_seen_through(written, meant):
+    """Letters of another alphabet in or among Latin words are read by their look."""
+    assert fold(written).text == meant
+
+
+def test_the_table_of_look_alikes_is_unicodes():
+    """Its head names the version; every entry is one code point that looks like one letter."""
+    lines = (WORDS / "confusables.txt").read_text(encoding="utf-8").splitlines()
+    assert "Unicode 13.0.0" in lines[0]
+    for line in lines:
+        if not line.startswith("#"):
+            letter, *points = line.split(" ")
+            assert re.fullmatch("[a-z]", letter)
+            assert all(int(point, 16) > 0x7F for point in points)
+
+
+@given(anything | tricky | st.text(alphabet="aеоіkl mсу.\n😂🏽", max_size=80))
+def test_the_quick_way_and_the_exact_one_agree(text):
+    """What is folded without its map is what the map is made of."""
+    view = plain(text)
+    exact = [word for word, _, _ in _words(view.text, shipped_lexicon())]
+    assert fold(text).text == " ".join(exact)
+    shipped_lexicon().memo.clear()
+    forget()
+    assert fold(text).text == " ".join(exact)
+
+
+@given(anything | tricky)
+def test_marks_cover_what_was_matched(text):
+    """Reading the marked part alone gives the word that was marked, or a part of it."""
+    words = fold(text)
+    for word, span in zip(words.text.split(" "), words.spans, strict=False):
+        assert 0 <= span.start < span.end <= len(text)
+        assert plain(text[span.start : span.end]).text.strip() or word == "."
+
+
+def test_what_is_kept_is_bounded_and_can_be_dropped():
+    """The views of a few batches, and the words of a school."""
+    for number in range(KEPT + 50):
+        fold(f"message {number}")
+    assert _folded.cache_info().currsize <= KEPT
+    forget()
+    assert _folded.cache_info().currsize == 0
+    lexicon = Lexicon(common=frozenset(), guarded=(), shorthand={})
+    for first in range(0, MEMO + 2_000, 200):
+        fold(" ".join(f"w{number}" for number in range(first, first + 200)), lexicon=lexicon)
+    assert len(lexicon.memo) <= MEMO
+
+
+@pytest.mark.parametrize(
+    "unit", ["k*x ", "k*l* ", "кi ", "аb ", "ѕ е ", "k і l l ", "Ꭵ", "😂🏽 ", "a.b.", "r u "]
+)
+def test_the_work_grows_with_the_text_alone(unit):
+    """Four times the text is at most about four times the steps, counted and not timed."""
+
+    def steps(text):
+        count = 0
+
+        def step(frame, event, arg):
+            nonlocal count
+            count += 1
+            return step
+
+        forget()
+        shipped_lexicon().memo.clear()
+        before = sys.gettrace()
+        sys.settrace(step)
+        try:
+            fold(text)
+        finally:
+            sys.settrace(before)
+        return count
+
+    assert steps((unit * 2_000)[:2_000]) < 6 * steps((unit * 500)[:500]) + 2_000

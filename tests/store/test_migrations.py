@@ -136,3 +136,23 @@ def test_text_lies_in_sealed_columns_only():
         "verdict.body_mac",
     }
     assert not {c.name for c in tables.table(tables.Message).columns} & {"text", "body_text", "plain"}
+
+
+def test_a_database_of_the_first_version_is_brought_up_and_keeps_its_rows(path):
+    """What 0.1 wrote is there after the upgrade; a conversation of then has no history of evidence yet."""
+    migrate(path, to="0001")
+    engine = sqlite_engine(path)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO site VALUES ('s', 'School', 'Common Room', 'Europe/London', '[]', '[]', '[]', '', 0)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO conversation (id, site, kind, state, topics, last_seq, started_at)"
+            " VALUES ('c', 's', 'one_to_one', 'open', '[]', 7, '2026-03-02 10:00:00')"
+        )
+    engine.dispose()
+    migrate(path)
+    rows = inspect(
+        path, lambda c: c.exec_driver_sql("SELECT id, last_seq, so_far FROM conversation").fetchall()
+    )
+    assert [tuple(row) for row in rows] == [("c", 7, None)]

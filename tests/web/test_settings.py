@@ -96,6 +96,21 @@ def test_a_file_that_is_not_utf_8_or_not_there_is_named(tmp_path):
         load_settings(tmp_path, environ={})
 
 
+def test_a_table_says_by_which_files_messages_are_judged(tmp_path):
+    """The environment wins entry by entry, and another entry is refused by name."""
+    text = 'data = "/a"\n[moderation]\npolicy = "/p.toml"\noverlays = ["/a.toml"]'
+    environ = {"PEERCHAT_MODERATION_RELOAD": "watch", "PEERCHAT_MODERATION_OVERLAYS": "/b.toml, /c.toml"}
+    found = load(tmp_path, text, environ=environ).moderation
+    assert (found.policy, found.reload) == (Path("/p.toml"), "watch")
+    assert found.overlays == (Path("/b.toml"), Path("/c.toml"))
+    assert load(tmp_path, 'data = "/a"').moderation.policy is None
+    for wrong, name in (('reload = "often"', "moderation.reload"), ("polcy = 1", "moderation.polcy")):
+        with pytest.raises(SettingsError, match=name):
+            load(tmp_path, f'data = "/a"\n[moderation]\n{wrong}')
+    with pytest.raises(SettingsError, match="moderation"):
+        load(tmp_path, 'data = "/a"\nmoderation = 7', environ=environ)
+
+
 def test_settings_do_not_change():
     found = load_settings(None, environ={}, data="/a")
     with pytest.raises(ValidationError):

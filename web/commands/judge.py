@@ -18,8 +18,10 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from moderation.build import default_pipeline, embedded
+from moderation.build import default_pipeline
+from moderation.explain import Reader, explain
 from moderation.pipeline import Pipeline
+from moderation.trajectory import State, continued, reached
 from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Risk, Role, Submission, Turn, Verdict
 from peerchat.errors import SettingsError
 
@@ -42,6 +44,8 @@ DEADLINE_S = 120.0
 
 SHOWN = 0.02
 """Scores under this are left out of `signals`; `labels` and `toxicity` have them all."""
+
+_LINES = itertools.count()
 
 _SENDERS = {"pupil": Role.PUPIL, "mentor": Role.MENTOR}
 
@@ -71,22 +75,28 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="where the lines are; standard input otherwise"
     )
+    parser.add_argument(
+        "--explain",
+        type=Reader,
+        choices=list(Reader),
+        help="add `explanation`: the verdict in words for who wrote it, for a moderator or for a governor",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge every line; 0 when all could be, 1 when some could not, 2 for bad usage."""
     if args.file is None:
-        return asyncio.run(_judge(sys.stdin.buffer, sys.stdout))
+        return asyncio.run(_judge(sys.stdin.buffer, sys.stdout, args.explain))
     try:
         with open(args.file, "rb") as lines:  # noqa: PTH123 - a path as typed, or /dev/stdin
-            return asyncio.run(_judge(lines, sys.stdout))
+            return asyncio.run(_judge(lines, sys.stdout, args.explain))
     except OSError as error:
         raise SettingsError(f"{args.file}: {error.strerror}") from None
 
 
-async def _judge(lines: IO[bytes], out: IO[str]) -> int:
-    pipeline = default_pipeline(classifiers=[embedded(least_score=0.0)], deadline_s=DEADLINE_S)
+async def _judge(lines: IO[bytes], out: IO[str], reader: Reader | None) -> int:
+    pipeline = patient()
     bad = False
     with _progress() as progress:
         task = progress.add_task("judged", total=None) if progress else None
@@ -102,7 +112,7 @@ async def _judge(lines: IO[bytes], out: IO[str]) -> int:
                     if row is not None:
                         rows.append(row)
             try:
-                for answer in await answers(pipeline, rows):
+                for answer in await answers(pipeline, rows, explain_to=reader):
                     out.write(json.dumps(answer, separators=(",", ":")) + "\n")
                 out.flush()
             except BrokenPipeError:  # who read the answers has gone: that is for them to decide
@@ -111,6 +121,11 @@ async def _judge(lines: IO[bytes], out: IO[str]) -> int:
             if progress and task is not None:
                 progress.update(task, advance=len(rows))
     return 1 if bad else 0
+
+
+def patient() -> Pipeline:
+    """The shipped pipeline with every score in its signals, and time enough on a slow machine."""
+    return default_pipeline(every_score=True, deadline_s=DEADLINE_S)
 
 
 def parse(line: bytes) -> Row | None:
@@ -137,6 +152,7 @@ def parse(line: bytes) -> Row | None:
         raise BadLine(f"more than {MAX_TURNS} turns")
     said: list[Turn] = []
     submissions = []
+    conversation = f"line {next(_LINES)}"
     for number, turn in enumerate(turns):
         if not isinstance(turn, dict):
             raise BadLine(f"turn {number} is not an object")
@@ -144,7 +160,15 @@ def parse(line: bytes) -> Row | None:
             text, role = _text(turn), _sender(turn)
         except BadLine as error:
             raise BadLine(f"turn {number}: {error}") from None
-        submissions.append(Submission(text=text, role=role, recent=tuple(said[-RECENT:])))
+        submissions.append(
+            Submission(
+                text=text,
+                role=role,
+                recent=tuple(said[-RECENT:]),
+                so_far=State(),
+                conversation=conversation,
+            )
+        )
         said.append(Turn(role=role, text=text))
     return Row(given, tuple(submissions), turns=True)
 
@@ -171,16 +195,25 @@ def _sender(data: dict[str, Any]) -> Role:
     return role
 
 
-async def answers(pipeline: Pipeline, rows: Sequence[Row]) -> list[dict[str, Any]]:
+async def answers(
+    pipeline: Pipeline, rows: Sequence[Row], *, explain_to: Reader | None = None
+) -> list[dict[str, Any]]:
     """What is written for each row. Messages of several rows are judged together."""
     submissions = [submission for row in rows for submission in row.submissions]
     judged: list[dict[str, Any]] = []
+    states: dict[str, State] = {}
     for first in range(0, len(submissions), BATCH):
-        batch = submissions[first : first + BATCH]
+        batch = continued(submissions[first : first + BATCH], states)
         began = time.perf_counter()
         verdicts = await pipeline.judge(batch)
+        states |= reached(batch, verdicts)
         ms = (time.perf_counter() - began) * 1_000 / len(batch)
-        judged += [answer(verdict, ms) for verdict in verdicts]
+        for submission, verdict in zip(batch, verdicts, strict=True):
+            judged.append(answer(verdict, ms))
+            if explain_to is not None:
+                judged[-1]["explanation"] = explain(
+                    verdict, pipeline.policy, to=explain_to, role=submission.role, why=pipeline.why
+                )
     written: list[dict[str, Any]] = []
     following = iter(judged)
     for row in rows:

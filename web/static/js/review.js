@@ -263,7 +263,7 @@ function drawPolicy(item) {
   const labels = new Set((item?.labels ?? []).map((label) => label.split(":")[0]));
   for (const section of $$("[data-policy]")) {
     const about = section.dataset.policy.split(" ");
-    section.hidden = !(about.includes("always") || (item && (about.some((label) => labels.has(label)) || about.includes(item.kind) || (about.includes("degraded") && item.reason === "check_failed") || (about.includes("report") && [...labels].some((label) => label === "reported")))));
+    section.hidden = !(about.includes("always") || (item && (about.some((label) => labels.has(label)) || about.includes(item.kind) || (about.includes("degraded") && item.reason === "check_failed") || about.includes(`held-${item.reason}`) || (about.includes("report") && [...labels].some((label) => label === "reported")))));
   }
   $("#this-chat").hidden = !item?.conversation;
   $("#seen-by").hidden = !item || item.kind === "report";

@@ -140,7 +140,9 @@ export function reasonList(list, { marks, why, degraded, item }) {
   }
   for (const label of rows.length ? [] : labels) rows.push({ number: "–", label, from: [] });
   const nodes = rows.map(({ number, label, from }) => reasonRow(number, capital(about(label)), capital([...new Set(from)].filter(Boolean).join(", "))));
-  if (degraded?.length) nodes.push(reasonRow("?", "A check gave no answer, so it was held", capital(degraded.join(", "))));
+  const silent = (degraded ?? []).filter((stage) => stage !== "language");
+  if (degraded?.includes("language")) nodes.push(reasonRow("?", "The checks may not read this language", "Held, whatever else they found in it"));
+  if (silent.length) nodes.push(reasonRow("?", "A check gave no answer, so it was held", capital(silent.join(", "))));
   if (!nodes.length) nodes.push(reasonRow("–", "No check marked anything in it", ""));
   list.replaceChildren(...nodes);
 }
@@ -150,6 +152,7 @@ const STAGES = { linear: "text classifier", toxicity: "toxicity classifier", det
 /** "rule harassment.insult", or "text classifier 0.97". */
 function source({ why: id, label, stage, score }, all) {
   const known = (all ?? []).find((each) => each.label === label && each.why === id) ?? {};
+  if (known.words) return known.words;
   const from = stage ?? known.stage;
   const sure = score ?? known.score;
   if (!from || from === "rules") return `rule ${id}`;

@@ -57,7 +57,7 @@ export const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) :
 /** Why something was held, by the server's stable word, where no label says it. */
 export function heldFor(reason) {
   return {
-    unclear: "The checks weren’t sure", check_failed: "A check gave no answer", paused: "Written while the chat was paused",
+    unclear: "The checks weren’t sure", check_failed: "A check gave no answer", language: "The checks may not read this language", first_look: "Everything is read first here", paused: "Written while the chat was paused",
     second_look: "The sender asks for another look", adult_first: "An adult reads this one first", unkind: "It may hurt someone", personal: "Personal details", unsafe: "It may not be safe",
   }[reason] ?? (reason ? capital(about(String(reason))) : "A check gave no answer");
 }

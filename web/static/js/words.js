@@ -69,6 +69,8 @@ const HELD = {
     unkind: (partner) => `A few words in it could hurt, so somebody looks at it first. ${partner} hasn’t got it yet. You can change it, and you can keep writing.`,
     personal: (partner) => `Something in it could say who or where somebody is, so somebody looks at it first. ${partner} hasn’t got it yet. You can keep writing.`,
     check_failed: (partner) => `We couldn’t check this one the usual way, so a person looks at it. It’s nothing you did. ${partner} hasn’t got it yet. You can keep writing.`,
+    language: (partner) => `We aren’t sure that we can check the language this is in, so a person looks at it. It’s nothing you did. ${partner} hasn’t got it yet. You can keep writing.`,
+    first_look: (partner) => `Here a person reads every message before it goes out. It’s nothing you did. ${partner} hasn’t got it yet. You can keep writing.`,
     any: (partner) => `${partner} hasn’t got this one yet. You did nothing wrong by writing it. You can keep writing.`,
   },
   mentor: {
@@ -77,6 +79,8 @@ const HELD = {
     adult_first: () => "An adult looks at this one first. It may be near one of the three things we never do. Nobody minds. You can change it now.",
     unsafe: () => "An adult looks at this one first. It may be near one of the three things we never do. Nobody minds. You can change it now.",
     check_failed: () => "We couldn’t check this one the usual way, so a person looks at it. It’s nothing you did. You can keep writing.",
+    language: () => "We aren’t sure that we can check the language this is in, so a person looks at it. It’s nothing you did. You can keep writing.",
+    first_look: () => "Here a person reads every message before it goes out. It’s nothing you did. You can keep writing.",
     any: (partner) => `Somebody looks at this one before ${partner} gets it. Nobody minds. You can keep writing.`,
   },
 };
