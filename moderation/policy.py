@@ -352,7 +352,7 @@ class Policy:
             one = _Seen(signal, risk, action, certain, is_set)
             if gathering and risk and not certain:
                 sure = thresholds[key].sure
-                if risk is _CONCERN or (sure is not None and score < sure):
+                if risk is _CONCERN or (risk is _HIGH and sure is not None and score < sure):
                     one.risk, one.counted = _NONE, True
             asks = asks or risk is not _NONE or action is not _DELIVER
             seen.append(one)

@@ -151,18 +151,18 @@ def chosen(seen: Read) -> dict[str, dict[str, float]]:
     def of(one: Read, label: str, spent: _Marks, share: float) -> float:
         return least(one.scores[:, at[label]], spent, share)
 
-    immediate = of(both, "level:immediate", both.risk >= Risk.IMMEDIATE, IMMEDIATE)
+    none = np.zeros(len(turns.risk), bool)
+    immediate = max(  # nothing softens it in a conversation, so it must be rare there, too
+        of(both, "level:immediate", both.risk >= Risk.IMMEDIATE, IMMEDIATE),
+        of(turns, "level:immediate", none, SURE),
+    )
     raised = (messages.risk >= Risk.HIGH) | (messages.scores[:, at["level:immediate"]] >= immediate)
     high = of(messages, "level:high", raised, HIGH)
     raised |= messages.scores[:, at["level:high"]] >= high
     concern = of(messages, "level:concern", raised | (messages.risk >= Risk.CONCERN), CONCERN)
-    none = np.zeros(len(turns.risk), bool)
     table["level:concern"] = {"concern": concern}
     table["level:high"] = {"high": high, "sure": max(high, of(turns, "level:high", none, SURE))}
-    table["level:immediate"] = {
-        "immediate": immediate,
-        "sure": max(immediate, of(turns, "level:immediate", none, SURE)),
-    }
+    table["level:immediate"] = {"immediate": immediate}
     for label in RISK_LABELS:
         table[label]["named"] = of(both, label, np.zeros(len(both.risk), bool), NAMED)
     risky = (both.risk >= Risk.HIGH) | (both.scores[:, at["level:high"]] >= high)

@@ -209,3 +209,12 @@ def test_a_missing_classifier_holds_everything():
 def test_the_version_names_what_decided(shipped):
     """One word, the same for the same files."""
     assert shipped.policy_version == default_pipeline(classifiers=[]).policy_version
+
+
+def test_a_phone_number_does_not_silence_danger_beside_it(judge):
+    """Found by a review: what a rule settles as a contact detail left no risk in the rest of the message."""
+    danger = "ive got everything ready for tonight and written the letters to everyone"
+    for text in (danger, f"{danger}. my number is 07700 900123"):
+        verdict = judge(text)
+        assert verdict.risk >= Risk.HIGH
+        assert verdict.action is Action.HOLD
