@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.moderation import plots
-from benchmarks.moderation.figures import Bar, Cell, Figures, Table
+from benchmarks.moderation.figures import Bar, Cell, Figures, Table, from_json
 from benchmarks.moderation.stats import Estimate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +250,7 @@ def quoting(root: Path = ROOT) -> dict[Path, str]:
 def write(figures: Figures, folder: Path) -> list[Path]:
     """Write the report, its numbers and its pictures into a folder; returns what was written."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
+    figures = from_json(figures.to_json())  # rounded once: what is written is what is quoted
     files = {folder / f"{NAME}.md": markdown(figures), folder / f"{NAME}.json": figures.to_json()}
     files |= {folder / "images" / f"moderation-{plot.id}.svg": plots.svg(plot) for plot in figures.plots}
     for file, text in files.items():
@@ -262,7 +263,7 @@ def quote(figures: Figures, root: Path = ROOT) -> list[Path]:
     changed = []
     for file, docs in quoting(root).items():
         text = file.read_text(encoding="utf-8")
-        after = quoted(text, quotes(figures), docs)
+        after = quoted(text, quotes(from_json(figures.to_json())), docs)
         if after != text:
             file.write_text(after, encoding="utf-8")
             changed.append(file)
