@@ -274,15 +274,17 @@ class Pipeline:
         except Exception as error:  # a fault of ours: nothing is added, and a person looks
             log.error("a conversation could not be added up: %s", type(error).__name__)
             after, found, degraded = before, (), degraded | {trajectory.STAGE}
-        if submission.conversation:
-            chains[submission.conversation] = after
         if submission.so_far is None:
             submission = replace(submission, so_far=before)
-        verdict = self.policy.decide(submission, [*seen, *found], degraded)
         about = None
         if found and (whose := trajectory.about(found[0].why)) is not submission.role:
-            alone = self.policy.decide(submission, seen, degraded)
-            about = whose if alone.risk is Risk.NONE else None
+            if self.policy.decide(submission, seen, degraded).risk is Risk.NONE:
+                about = whose
+            else:  # one alert is about one person: what is about the other one comes with the next message
+                after, found = replace(after, told=before.told, since=before.since), ()
+        if submission.conversation:
+            chains[submission.conversation] = after
+        verdict = self.policy.decide(submission, [*seen, *found], degraded)
         return replace(verdict, so_far=after, about=about)
 
     def close(self, *, but: Sequence[Stage] = ()) -> None:

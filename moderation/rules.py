@@ -212,6 +212,9 @@ def load_rules(folder: Path = RULES, *more: Path) -> Rules:
 
     `more` are folders with a site's own rules and lists, which may use the first one's words.
     """
+    for place in more:
+        if not place.is_dir():  # a slip in a path must not silently mean no rules of one's own
+            raise BadRule(f"{place}:1: no such folder of rules")
     files = sorted(folder.glob("*.toml"))
     shared = _words_of(folder / COMMON, {}) if (folder / COMMON) in files else {}
     rules: list[Rule] = []

@@ -397,6 +397,17 @@ async def test_it_is_said_whose_risk_it_is(pipeline):
     assert (asked.risk, asked.about) == (Risk.CONCERN, PUPIL)
 
 
+async def test_one_alert_is_about_one_person_and_the_other_comes_next(pipeline):
+    """A score alarms about the mentor's own words while the talk alarms about the pupil: neither is lost."""
+    sure = "self_harm 0.9, level:high 0.99, level:immediate 0.99"
+    submissions = [*talk(*[LOW] * 2), *talk(sure, role=MENTOR), *talk(LOW)]
+    *_, own, after = await pipeline.judge(submissions)
+    assert (own.risk, own.about) == (Risk.IMMEDIATE, None)
+    assert not [one for one in own.signals if one.stage == STAGE]
+    assert [one.why for one in after.signals if one.stage == STAGE] == ["trajectory.going_down"]
+    assert after.risk >= Risk.CONCERN
+
+
 def test_a_note_is_how_a_conversation_begins(monkeypatch):
     """Judged by itself, and told by itself: what it was told of may be told again."""
     monkeypatch.setattr(trajectory, "shipped_weights", lambda: EVEN)

@@ -189,3 +189,9 @@ def test_a_list_may_be_for_some_alone():
     )
     assert words.read(Submission(text="xylo", role=Role.PUPIL)) == []
     assert len(words.read(Submission(text="xylo", role=Role.MENTOR))) == 1
+
+
+def test_a_folder_that_is_not_there_never_starts(tmp_path):
+    """A slip in its path is not the same as having no rules of one's own."""
+    with pytest.raises(BadRule, match="no such folder"):
+        load_rules(RULES, tmp_path / "nowhere")
