@@ -443,7 +443,9 @@ def _come_to(
             for post in some:
                 assert post.verdict is not None
                 seen = [one for one in post.verdict.signals if one.stage != STAGE]
-                after, _ = step(after, post.actor.role, seen, post.verdict.degraded)
+                after, again = step(after, post.actor.role, seen, post.verdict.degraded)
+                if again:  # no verdict here carries it, so it must not count as told: the next message will
+                    after = after.untold()
         found[name] = after.to_json()
     return found
 
