@@ -437,10 +437,10 @@ class _Reader:
             roles=self._roles(table),
         )
         for field, wanted in (("match", True), ("no_match", False)):
-            for example in self._texts(table, field):
+            for number, example in enumerate(self._texts(table, field), 1):
                 if bool(phrases.find(example)) is not wanted:
                     does = "should match" if wanted else "should not match"
-                    raise self.bad(f"{list_id} {does} {example!r}", example)
+                    raise self.bad(f"{list_id} {does} example {number} of {field}", example)
         return words
 
     def entries(self, table: Mapping[str, Any], fields: str) -> list[str]:

@@ -36,12 +36,12 @@ class Phrases:
         shipped = shipped_lexicon()
         as_written = Lexicon(common=shipped.common, guarded=(), shorthand=shipped.shorthand)
         phrases: list[tuple[str, ...]] = []
-        for entry in entries:
+        for number, entry in enumerate(entries, 1):  # errors go to logs, and entries are often names
             words = tuple(word for word in fold(entry, lexicon=as_written).text.split(" ") if word)
             if not any(letter.isalnum() or letter > "\x7f" for word in words for letter in word):
-                raise BadList(f"{entry!r} has no word in it")
+                raise BadList(f"entry {number} has no word in it")
             if len(words) > MAX_PHRASE:
-                raise BadList(f"{entry!r} is longer than {MAX_PHRASE} words")
+                raise BadList(f"entry {number} is longer than {MAX_PHRASE} words")
             phrases.append(words)
         if len(phrases) > MAX_ENTRIES:
             raise BadList(f"a list has at most {MAX_ENTRIES} entries, not {len(phrases)}")
