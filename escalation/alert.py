@@ -86,6 +86,8 @@ class Alert:
     lapses_at: datetime | None = None
     closing: CloseProposal | None = None
     discreet: bool = False  # only the one it is about is told of the adult's help
+    practice: bool = False  # a drill: the real ladder, about nobody
+    apart: bool = False  # about an adult of the school: see `escalation.knowing`
     version: int = 1
 
 
@@ -98,7 +100,9 @@ class Concern:
     risk: Risk
     labels: tuple[str, ...]
     discreet: bool = False
+    apart: bool = False
     asks_again: bool = False  # a person asked: after an acknowledgement it needs a new one
+    practice: bool = False
 
 
 Restart = Callable[[Alert, Risk, datetime], datetime]
@@ -119,6 +123,8 @@ def opened(concern: Concern, *, id: str, site: str, conversation: str | None, no
         notifying_since=now,
         next_due_at=now,
         discreet=concern.discreet,
+        practice=concern.practice,
+        apart=concern.apart,
     )
 
 
@@ -153,7 +159,7 @@ def folded(alert: Alert, concern: Concern, *, now: datetime, restart: Restart) -
     return alert
 
 
-def acknowledged(alert: Alert, *, by: str, now: datetime) -> Alert:
+def acknowledged(alert: Alert, *, by: str, now: datetime, lease: timedelta = ACKNOWLEDGEMENT_LEASE) -> Alert:
     """Return the alert taken on by an adult; the ladder stops, the lease begins."""
     _open(alert)
     if alert.about == by:
@@ -162,7 +168,7 @@ def acknowledged(alert: Alert, *, by: str, now: datetime) -> Alert:
         raise HeldByAnother("another adult has this alert")
     if not alert.state.unanswered:
         return alert
-    until = now + ACKNOWLEDGEMENT_LEASE
+    until = now + lease
     return replace(
         alert,
         state=AlertState.ACKNOWLEDGED,
@@ -211,6 +217,25 @@ def let_go(alert: Alert, *, now: datetime, restart: Restart) -> Alert:
     )
 
 
+def handed_over(alert: Alert, *, to: str, now: datetime, lease: timedelta = ACKNOWLEDGEMENT_LEASE) -> Alert:
+    """Return the alert with another adult, who has accepted it: in hand still, or with a lease begun anew."""
+    _open(alert)
+    if alert.state.unanswered:
+        raise AlertError("nobody has taken this alert on")
+    if alert.about == to:
+        raise AlertError("an alert is never answered by the one it is about")
+    until = now + lease if alert.state is AlertState.ACKNOWLEDGED else None
+    return replace(
+        alert, holder=to, lapses_at=until, next_due_at=until or alert.next_due_at, version=alert.version + 1
+    )
+
+
+def told_again(alert: Alert, *, now: datetime) -> Alert:
+    """Return the alert due now: something happened that whoever is told should know. Who has it keeps it."""
+    _open(alert)
+    return replace(alert, next_due_at=now, closing=None, version=alert.version + 1)
+
+
 def closed(
     alert: Alert, *, by: str, outcome: str, rationale: str, version: int | None, undecided: int, now: datetime
 ) -> Alert:
@@ -230,7 +255,7 @@ def closed(
     if undecided:
         raise UndecidedText("a held message of this alert still waits for a decision")
     proposal = CloseProposal(by=by, outcome=outcome, rationale=rationale)
-    if alert.risk is Risk.IMMEDIATE:
+    if alert.risk is Risk.IMMEDIATE and not alert.practice:
         first = alert.closing
         if first is None or first.by == by or first.outcome != outcome:
             return replace(
@@ -248,6 +273,25 @@ def closed(
         lapses_at=None,
         next_due_at=None,
         closing=proposal,
+        version=alert.version + 1,
+    )
+
+
+PRACTICE_LASTS = timedelta(minutes=30)
+"""A drill that nobody ends ends by itself: adults who are rung for nothing stop listening."""
+
+
+def practice_ended(alert: Alert, *, by: str, why: str) -> Alert:
+    """Return a practice alert closed, whatever state it is in. A real one never ends like this."""
+    _open(alert)
+    if not alert.practice:
+        raise AlertError("this is no practice")
+    return replace(
+        alert,
+        state=AlertState.CLOSED,
+        lapses_at=None,
+        next_due_at=None,
+        closing=CloseProposal(by=by, outcome="practice", rationale=why),
         version=alert.version + 1,
     )
 

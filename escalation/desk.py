@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from escalation.alert import Alert
 from escalation.ladder import Step
 from escalation.notify import AlertStore, Notifier
 
@@ -80,7 +79,8 @@ class Desk:
     async def sweep(self) -> int:
         """Tell what is due now, once, and wait for it; return how many alerts were due."""
         steps = await self._take()
-        await asyncio.gather(*(self._tell(n, step) for n in self._notifiers for step in steps))
+        told = [(n, step) for n in self._notifiers for step in steps if n.channel in step.attempts]
+        await asyncio.gather(*(self._tell(notifier, step) for notifier, step in told))
         return len(steps)
 
     async def _take(self) -> Sequence[Step]:
@@ -96,11 +96,11 @@ class Desk:
         except Exception as error:  # one dead channel must not stop the others, nor the ladder
             self.failures += 1
             log.error("channel %s failed: %s", notifier.channel, type(error).__name__)
-        await self._record(step.alert, notifier.channel, ok)
+        await self._record(step, notifier.channel, ok)
 
-    async def _record(self, alert: Alert, channel: str, ok: bool) -> None:
+    async def _record(self, step: Step, channel: str, ok: bool) -> None:
         try:
-            await self._store.told(alert, channel=channel, ok=ok)
+            await self._store.told(step, channel=channel, ok=ok)
         except Exception as error:  # the attempt's row is there already; its outcome stays unknown
             self.failures += 1
             log.error("outcome of an attempt was not recorded: %s", type(error).__name__)
@@ -122,8 +122,8 @@ class _Lane:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     def offer(self, steps: Sequence[Step]) -> None:
-        """Queue tellings; never waits."""
-        self._waiting |= {step.alert.id: step for step in steps}
+        """Queue the tellings that this channel has an attempt for; never waits."""
+        self._waiting |= {step.alert.id: step for step in steps if self.channel in step.attempts}
         self._ready.set()
 
     async def run(self) -> None:

@@ -2,11 +2,12 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from escalation.alert import Alert, AlertState
+from escalation.alert import ACKNOWLEDGEMENT_LEASE, Alert, AlertState
 from moderation.verdict import Risk
 
 MINUTE = timedelta(minutes=1)
@@ -45,20 +46,71 @@ class Ladder:
         """Return when a rung begins."""
         return self.rungs[min(rung, len(self.rungs) - 1)]
 
+    @property
+    def longest(self) -> timedelta:
+        """The longest time between two tellings."""
+        return max(self.repeat, *(b - a for a, b in pairwise(self.rungs)), timedelta(0))
+
 
 IMMEDIATE = Ladder(rungs=(0 * MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE), repeat=5 * MINUTE)
 HIGH = Ladder(rungs=(0 * MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE), repeat=15 * MINUTE)
 DEFAULT_LADDERS: Mapping[Risk, Ladder] = {Risk.IMMEDIATE: IMMEDIATE, Risk.HIGH: HIGH, Risk.CONCERN: HIGH}
 
 
-def restarted(alert: Alert, risk: Risk, now: datetime) -> datetime:
+def restarted(
+    alert: Alert, risk: Risk, now: datetime, *, ladders: Mapping[Risk, Ladder] = DEFAULT_LADDERS
+) -> datetime:
     """Return the ladder's clock for an alert that notifies again now, at the rung it had reached.
 
     A concern keeps its clock: its times are those of school days.
     """
     if risk is Risk.CONCERN:
         return alert.notifying_since
-    return now - DEFAULT_LADDERS[risk].begins(alert.rung)
+    return now - ladders[risk].begins(alert.rung)
+
+
+CONCERN_HORIZON = timedelta(days=7)
+"""A concern is told at least so often, whatever the calendar says."""
+
+
+def horizon(
+    risk: Risk,
+    *,
+    unanswered: bool,
+    ladders: Mapping[Risk, Ladder] = DEFAULT_LADDERS,
+    lease: timedelta = ACKNOWLEDGEMENT_LEASE,
+) -> timedelta:
+    """Return how far ahead a due time can lie. One that lies further was set under a wrong clock.
+
+    `lease` is how long an acknowledgement without an action holds.
+    """
+    if not unanswered:
+        return lease
+    return CONCERN_HORIZON if risk is Risk.CONCERN else ladders[risk].longest
+
+
+def steadied(
+    alert: Alert,
+    *,
+    now: datetime,
+    ladders: Mapping[Risk, Ladder] = DEFAULT_LADDERS,
+    lease: timedelta = ACKNOWLEDGEMENT_LEASE,
+) -> Alert:
+    """Return the alert as it would be had the clock always been right.
+
+    A clock that was put back must not make an alert wait for hours: unanswered, it is due now, at the rung it
+    had reached; taken on, its lease runs from now at the longest.
+    """
+    due = alert.next_due_at
+    unanswered = alert.state.unanswered
+    if due is None or due <= now + horizon(alert.risk, unanswered=unanswered, ladders=ladders, lease=lease):
+        return alert
+    if alert.state.unanswered:
+        since = alert.notifying_since
+        since = restarted(alert, alert.risk, now, ladders=ladders) if since > now else since
+        return replace(alert, next_due_at=now, notifying_since=min(since, now))
+    until = now + lease if alert.state is AlertState.ACKNOWLEDGED else None
+    return replace(alert, next_due_at=until or now, lapses_at=until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +156,18 @@ class SchoolDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The row of one telling by one channel, durable before anything is sent.
+
+    A telling whose outcome is unknown is sent again, under an attempt of its own and with the same key: a
+    receiver that knows the key may drop the double, and nobody may drop the first.
+    """
+
+    id: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One telling: the alert as it is after it, and who is told."""
 
@@ -111,6 +175,8 @@ class Step:
     audience: Audience
     first: bool
     risen: bool = False  # the rung is a new one
+    repeat: bool = False  # the telling before it failed, or nobody knows how it went
+    attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by channel
 
 
 def step(
@@ -141,12 +207,12 @@ def step(
         alert.notifying_since + b for b in ladder.rungs[rung + 1 :] if alert.notifying_since + b > now
     ]
     due = following[0] if following else now + ladder.repeat
-    return _told(alert, rung=rung, due=due, first=first)
+    return _told(alert, rung=rung, due=min(due, now + ladder.longest), first=first)
 
 
 def repeated(alert: Alert) -> Step:
     """Return the last telling once more: its outcome is unknown, or it failed."""
-    return Step(alert=alert, audience=_audience(alert.rung), first=False)
+    return Step(alert=alert, audience=_audience(alert.rung), first=False, repeat=True)
 
 
 def _concern(alert: Alert, *, now: datetime, ladder: Ladder, day: SchoolDay, first: bool) -> Step:
@@ -161,7 +227,7 @@ def _concern(alert: Alert, *, now: datetime, ladder: Ladder, day: SchoolDay, fir
         rung = max(rung, ladder.rung_at(now - morning))
         following = [morning + b for b in ladder.rungs[rung + 1 :] if morning + b > now]
         due = following[0] if following else now + ladder.repeat
-    return _told(alert, rung=rung, due=due, first=first)
+    return _told(alert, rung=rung, due=min(due, now + CONCERN_HORIZON), first=first)
 
 
 def _told(alert: Alert, *, rung: int, due: datetime, first: bool) -> Step:

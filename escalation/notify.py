@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from escalation.alert import Alert
 from escalation.ladder import Step
 
 
@@ -14,14 +13,15 @@ class AlertStore(Protocol):
     async def take_due(self, *, limit: int) -> Sequence[Step]:
         """Advance up to `limit` due alerts, and return what must be told.
 
-        Each alert's new state and one attempt row per telling are committed before this returns, so a telling
-        whose outcome is unknown is due again, and never forgotten. An acknowledgement that ran out lapses
-        here. Two workers never take the same alert.
+        Each alert's new state and one attempt row per telling are committed before this returns. That row is
+        a lease too: until its outcome is known or the lease runs out, no other worker takes the alert; then
+        any of them does, and the telling is repeated. So what a dead worker had taken is told by another, and
+        never forgotten. An acknowledgement that ran out lapses here. Two workers never take the same alert.
         """
         ...
 
-    async def told(self, alert: Alert, *, channel: str, ok: bool) -> None:
-        """Record how a telling went."""
+    async def told(self, step: Step, *, channel: str, ok: bool) -> None:
+        """Record how the step's attempt by a channel went. A late answer counts for that attempt alone."""
         ...
 
     async def next_due(self) -> datetime | None:

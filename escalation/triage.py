@@ -12,6 +12,12 @@ FLAG = "flag"
 ESCALATED = "escalated"
 """The label of an alert that a moderator passed on."""
 
+TO_READ = "to_read"
+"""The label of an alert about messages that a reader should see; no single one of them was plain."""
+
+ABOUT_ADULT = "about_adult"
+"""The label of an alert that somebody raised about an adult of the school."""
+
 _STAFF = frozenset({Role.ADULT, Role.MODERATOR, Role.COORDINATOR})
 
 
@@ -31,12 +37,36 @@ def triage(risk: Risk, labels: tuple[str, ...], *, sender: str, role: Role) -> C
     )
 
 
-def flagged(*, emergency: bool, sender: str, role: Role, pupil: str | None) -> Concern:
+def to_read(*, sender: str, role: Role) -> Concern:
+    """Return the concern of messages that scores alone found grave: never more, for none was plain."""
+    return Concern(
+        about=sender,
+        about_role=role,
+        risk=Risk.CONCERN,
+        labels=(TO_READ,),
+        discreet=role is not Role.PUPIL,
+    )
+
+
+def flagged(
+    *, emergency: bool, sender: str, role: Role, pupil: str | None, about_adult: bool = False
+) -> Concern:
     """Return the concern of a member's flag: one press, and an adult is told.
 
     It is about the pupil of the conversation where there is one, else about the sender. What a pupil asks
-    for is shown to that pupil alone: the partner may be the reason.
+    for is shown to that pupil alone: the partner may be the reason. Where the reason is an adult of the
+    school, it is kept apart, and answered to the sender alone.
     """
+    if about_adult:
+        return Concern(
+            about=sender,
+            about_role=role,
+            risk=Risk.IMMEDIATE if emergency else Risk.HIGH,
+            labels=(FLAG, ABOUT_ADULT),
+            discreet=True,
+            apart=True,
+            asks_again=True,
+        )
     about = pupil if pupil is not None else sender
     return Concern(
         about=about,
@@ -56,5 +86,6 @@ def passed_on(*, sender: str, role: Role, risk: Risk, labels: tuple[str, ...]) -
         risk=max(risk, Risk.HIGH),
         labels=(*labels, ESCALATED),
         discreet=role is not Role.PUPIL,
+        apart=role in _STAFF,
         asks_again=True,
     )

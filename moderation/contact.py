@@ -13,12 +13,12 @@ import itertools
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import re2
 
 from moderation.text import Plain, plain, shipped_lexicon
-from moderation.verdict import Action, Risk, Role, Signal, Span, Submission, Turn
+from moderation.verdict import Action, Risk, Role, Signal, Span, Submission
 
 STAGE = "contact"
 
@@ -116,7 +116,7 @@ class Contacts:
 
     def read(self, submission: Submission) -> list[Signal]:
         """A signal for each detail in the message, or completed by it over the last turns."""
-        earlier = [turn.text for turn in _own(submission.recent, submission.role)]
+        earlier = [turn.text for turn in submission.recent if turn.role is submission.role]
         mentor = submission.role is Role.MENTOR
         signals = []
         for contact in find(submission.text, earlier=earlier, allowed=self.allowed):
@@ -142,7 +142,7 @@ def find(text: str, *, earlier: Sequence[str] = (), allowed: Allowed | None = No
     At most `MOST` of a kind: who sends a hundred numbers is told of the first.
     """
     view = plain(text)
-    shadow = view.text if view.text.isalpha() else view.text.translate(_LEET)
+    shadow = view.text.translate(_LEET) if _LEET_DIGIT.search(view.text) else view.text
     gates = _open_gates(view.text, shadow)
     if not gates:
         return []
@@ -175,6 +175,7 @@ def find(text: str, *, earlier: Sequence[str] = (), allowed: Allowed | None = No
 
 # "t1kt0k" is an app too: a shadow of the text in letters, of the same length, so that places stay.
 _LEET = str.maketrans("013457", "oieast")
+_LEET_DIGIT = re.compile(r"[013457]")
 
 # --- numbers ------------------------------------------------------------------------------------------
 
@@ -234,14 +235,16 @@ _SOUNDS_LIKE: Mapping[str, str] = {
 }
 _NOUGHTS = {"hundred": "00", "thousand": "000"}
 _SAID = "|".join(sorted([*_NUMBER_WORDS, *_TIMES, *_NOUGHTS], key=len, reverse=True))
+_MAY_SAY = re.compile(rf"[0-9oil]|{_SAID}|{'|'.join(_SOUNDS_LIKE)}")  # how whatever stands for digits begins
 _SAID_WHOLE = re.compile(rf"(?:{_SAID}|[0-9])+", re.ASCII)
 _SAID_PART = re.compile(rf"{_SAID}|[0-9]+", re.ASCII)
-_TOKEN = re.compile(r"[a-z0-9]+|[^\sa-z0-9]|\s+", re.ASCII)
+_PASSES = r"\s\-.()/_+*,~='\"|&>#\u2022"  # what may stand between the digits of one number
+_TOKEN = re.compile(rf"[a-z0-9]+|[{_PASSES}]+|[^a-z0-9{_PASSES}]+", re.ASCII)
 _DATE = re.compile(
     r"\b[0-9]{1,2}[/.\-][0-9]{1,2}[/.\-](?:[0-9]{2}){1,2}\b|\b(?:19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}\b",
     re.ASCII,
 )
-_BETWEEN = frozenset("-.()/+_*,~='\"|&>#\u2022")
+_BETWEEN = re.compile(rf"[{_PASSES}]", re.ASCII)
 _FILLERS = frozenset("then and n dash space plus dot um er".split())
 _ASKING = re.compile(
     r"\b(?:number|numbers|numba|num|ring|call|text|txt|fone|phone|mobile|mob|whatsapp|wapp|contact|dial|nhs|digits|cell|sim|txt)s?\b",
@@ -256,8 +259,7 @@ def _home(digits: str) -> str:
     return "0" + digits.removeprefix("00").removeprefix("44") if _ABROAD.fullmatch(digits) else digits
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
+class _Number(NamedTuple):
     """Digits said in one breath: `digits`, and where they stand in the plain text."""
 
     digits: str
@@ -265,13 +267,14 @@ class _Number:
     end: int
     plus: bool = False
 
+    def with_nought(self) -> "_Number":
+        """Twenty, where no ones follow: a nought does."""
+        return self._replace(digits=self.digits + "0")
+
 
 def _runs(view: Plain) -> list[list[_Number]]:
     """Digits and number words, run by run: only marks, spaces and words like "then" stand between."""
-    text = view.text
-    for date in _DATE.finditer(text):  # a date breaks a run; same length, so places stay
-        start, end = date.span()
-        text = f"{text[:start]}{';' * (end - start)}{text[end:]}"
+    text = _DATE.sub(lambda date: ";" * len(date.group()), view.text)  # a date breaks a run; places stay
     runs: list[list[_Number]] = []
     run: list[_Number] = []
     plus = False
@@ -279,35 +282,35 @@ def _runs(view: Plain) -> list[list[_Number]]:
     tens = False  # "twenty" waits for its ones
     at = 0
     for token in _TOKEN.findall(text):
-        start, end = at, at + len(token)
-        at = end
-        if token.isspace() or token in _BETWEEN:
-            plus = plus or token.startswith("+")
+        start, at = at, at + len(token)
+        if _BETWEEN.match(token):
+            plus = plus or "+" in token
             continue
         if token in _TIMES:
             times = _TIMES[token]
             continue
-        digits = _digits(token, bool(run), text, end)
+        digits = _digits(token, bool(run), text, at) if _MAY_SAY.match(token) else None
         if digits is None:
-            if token in _FILLERS and run:
-                continue
-            if tens and run:
-                run[-1] = _Number(run[-1].digits + "0", run[-1].start, run[-1].end, run[-1].plus)
             if run:
+                if token in _FILLERS:
+                    continue
+                if tens:
+                    run[-1] = run[-1].with_nought()
                 runs.append(run)
-            run, plus, times, tens = [], False, 1, False
+                run = []
+            plus, times, tens = False, 1, False
             continue
         if tens and run and not (len(digits) == 1 and digits != "0"):
-            run[-1] = _Number(run[-1].digits + "0", run[-1].start, run[-1].end, run[-1].plus)
+            run[-1] = run[-1].with_nought()
         tens = token in _TENS
         if times > 1:
             digits = digits[0] * times + digits[1:]
             times = 1
-        run.append(_Number(digits, start, end, plus))
+        run.append(_Number(digits, start, at, plus))
         plus = False
-    if tens and run:
-        run[-1] = _Number(run[-1].digits + "0", run[-1].start, run[-1].end, run[-1].plus)
     if run:
+        if tens:
+            run[-1] = run[-1].with_nought()
         runs.append(run)
     return runs
 
@@ -329,10 +332,10 @@ def _digits(token: str, inside: bool, text: str, end: int) -> str | None:
         return sounded if digit_follows and token not in ("to", "for") else None
     if token in ("o",):
         return "0" if inside or text[end : end + 2].strip()[:1].isdigit() else None
-    seen = sum(letter.isdigit() for letter in token)
-    least = 1 if inside else 2 if token[0] in "o0" else 3
-    if seen >= least and len(token) >= 3 and set(token) <= _LOOKS_LIKE_DIGITS:
-        return token.translate(_AS_DIGITS)
+    if len(token) >= 3 and _LOOKS_LIKE_DIGITS.issuperset(token):
+        least = 1 if inside else 2 if token[0] in "o0" else 3
+        if sum(map(str.isdigit, token)) >= least:
+            return token.translate(_AS_DIGITS)
     if not _SAID_WHOLE.fullmatch(token):
         return None
     parts: list[str] = []
@@ -910,10 +913,3 @@ def _open_gates(text: str, shadow: str) -> Collection[str]:
         return _NONE_OPEN if hits[0] == len(_GATE_NAMES) - 1 else _ALL_OPEN
     names = frozenset(_GATE_NAMES[hit] for hit in hits)
     return names if _ALWAYS in names else _ALL_OPEN  # out of memory: then look for everything
-
-
-# --- turns --------------------------------------------------------------------------------------------
-
-
-def _own(recent: Sequence[Turn], role: Role) -> Iterator[Turn]:
-    return (turn for turn in recent if turn.role is role)

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from moderation.policy import (
     CONVERSATION,
     STAFF,
+    TOGETHER,
     InForce,
     Overlay,
     Policy,
     Reason,
     Threshold,
 )
+from moderation.policy_file import SCORING
 from moderation.rules import Rule
 from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Action, Risk, Role, Signal, Verdict
 
@@ -91,6 +93,15 @@ ABOUT: Mapping[str, str] = {
     "level:concern": "a worry",
     "level:high": "danger",
     "level:immediate": "danger right now",
+    "together:risk": "a worry, with the turns before it",
+    "together:boundary_drift": "a mentor leaving a mentor's limits, with the turns before it",
+    "together:grooming_by_mentor": "a mentor coming too close, with the turns before it",
+    "together:grooming": "somebody coming too close, with the turns before it",
+    "together:going_down": "getting worse, with the turns before it",
+    "together:disclosure": "telling of being hurt, with the turns before it",
+    "together:attack": "attacking somebody, with the turns before it",
+    "together:crisis": "danger right now, with the turns before it",
+    "together:pieces": "personal details bit by bit, with the turns before it",
 }
 """What a label is about, for staff and governors."""
 
@@ -104,22 +115,22 @@ STAGES: Mapping[str, str] = {
     CONVERSATION: "the conversation as a whole",
 }
 
-SCORING = frozenset({"linear", "transformer", "detoxify"})
-"""Stages whose signals are scores."""
-
 CLAUSES: Mapping[str, str] = {
     "staff": "What trained staff write is delivered: a human decision supersedes the machine's.",
     "rule": "A rule asks for it. People write the rules, each with examples that are run at every start.",
     "score": "A classifier's score reached the threshold that this policy sets.",
     "known": "What a rule knows as an insult, a phone number or good practice is no alarm because a"
-    " classifier finds it alarming.",
+    " classifier finds it alarming. Good practice never covers what a classifier takes for grooming, sexual"
+    " talk, being used, contact details or a supporter's limits.",
     "told": "Harsh words hold nothing where somebody tells of what was done or said to them.",
     "aimed": "A score alone holds only what is aimed at somebody.",
     "gathers": "In a conversation, a worry that a score alone finds is counted, and raises nothing at once;"
-    " so is a danger that the score is not sure of.",
+    " so is a danger that the score is not sure of. Such a message does not wait for an adult.",
+    "together": "Read with the turns before it, the message is harmless: so a score alone does not hold it.",
     "conversation": "What the conversation as a whole shows is told to an adult; it does not hold this one"
     " message.",
-    "adult_first": "High or immediate risk waits until an adult has looked, and no reproach answers it.",
+    "adult_first": "High or immediate risk in the message, by a rule or by a score that counts at once, waits"
+    " until an adult has looked, and no reproach answers it.",
     "never_blocked": "Who may be at risk is never blocked: somebody must look.",
     "missing": "A check that gave no answer delivers nothing: a person looks.",
     "first_look": "Here a person reads every message first.",
@@ -128,14 +139,18 @@ CLAUSES: Mapping[str, str] = {
 """The clauses of a policy in the words that a governor reads, in the order of moderation/policy.py."""
 
 FLOOR = (
-    "No policy file can change this: risk is never blocked; high and immediate risk always waits for an adult"
-    " and raises an alert; a check without an answer holds; contact details are never delivered by the"
-    " machine alone; what is not delivered always has a reason that the sender reads."
+    "No policy file can change this: risk is never blocked; high and immediate risk that a rule finds in a"
+    " message always waits for an adult and raises an alert, and so does what a score raises at once; a check"
+    " without an answer holds; contact details are never delivered by the machine alone; what is not"
+    " delivered always has a reason that the sender reads. High risk that a score alone finds, and is not"
+    " sure of, may be counted in a conversation instead: then the message does not wait, and the conversation"
+    " as a whole raises."
 )
 """What `moderation.policy.floor` keeps, whatever a file says."""
 
 _DONE = {Action.DELIVER: "delivered", Action.HOLD: "held for a person", Action.BLOCK: "not sent"}
 _FIELDS = (("immediate", Risk.IMMEDIATE), ("high", Risk.HIGH), ("concern", Risk.CONCERN))
+_COLUMNS = ("named", "concern", "high", "sure", "immediate", "hold")
 _MOST = 8
 """Lines of one kind in an explanation."""
 
@@ -281,12 +296,22 @@ def _uncounted(signal: Signal, field: str, verdict: Verdict, policy: Policy, sil
         return ": not counted, a better classifier answered"
     if field == "hold":
         held = verdict.action is not Action.DELIVER and signal.label in verdict.labels
+        if not held and _together(verdict, policy.agrees):
+            return ": not counted, with the turns before it it is harmless"
         return "" if held else ": not counted, nobody is meant by it, or somebody tells of it"
     if dict(_FIELDS)[field] <= verdict.risk:
         return ""
-    if policy.gathers_concern and not any(_certain(one) for one in verdict.signals):
+    if verdict.counted >= dict(_FIELDS)[field]:
         return ": counted in the conversation, raises nothing by itself"
     return ": not counted, a rule knows what this is"
+
+
+def _together(verdict: Verdict, least: float) -> bool:
+    """Whether the message was read with the turns before it, no check failed, and it shows less than that."""
+    if verdict.so_far is None or verdict.degraded:
+        return False
+    scores = [one.score for one in verdict.signals if one.label == TOGETHER]
+    return bool(scores) and max(scores) < least
 
 
 # --- the governor --------------------------------------------------------------------------------------
@@ -344,6 +369,15 @@ def _per_thousand(rate: float) -> str:
 # --- what all of them need -----------------------------------------------------------------------------
 
 
+def _waives(field: str, uncounted: str) -> str:
+    """The clause by which a score did not count."""
+    if "harmless" in uncounted:
+        return "together"
+    if field == "hold":
+        return "aimed"
+    return "gathers" if "conversation" in uncounted else "known"
+
+
 def _clauses(verdict: Verdict, policy: Policy, force: InForce, role: Role) -> Iterator[str]:
     if role in STAFF:
         yield "staff"
@@ -351,7 +385,6 @@ def _clauses(verdict: Verdict, policy: Policy, force: InForce, role: Role) -> It
     signals = [one for one in verdict.signals if one.stage != CONVERSATION]
     silent = policy.superseded(verdict.signals, force)
     rules = [one for one in signals if _certain(one)]
-    here = max((one.risk for one in rules), default=Risk.NONE)
     scored = False
     waived = set()
     for signal, field, _ in _reached(verdict, force):
@@ -359,17 +392,15 @@ def _clauses(verdict: Verdict, policy: Policy, force: InForce, role: Role) -> It
             continue
         uncounted = _uncounted(signal, field, verdict, policy, silent)
         scored = scored or not uncounted
-        if not uncounted and field != "hold":
-            here = max(here, dict(_FIELDS)[field])
         if uncounted:
-            waived.add("aimed" if field == "hold" else "gathers" if "conversation" in uncounted else "known")
+            waived.add(_waives(field, uncounted))
     if rules:
         yield "rule"
     if scored:
         yield "score"
     if any(one.clears for one in signals) and not rules:
         waived.add("known")
-    for name in ("known", "aimed", "gathers"):
+    for name in ("known", "aimed", "gathers", "together"):
         if name in waived:
             yield name
     if any(one.stage == CONVERSATION and one.risk for one in verdict.signals):
@@ -406,7 +437,7 @@ def _reached(verdict: Verdict, force: InForce) -> Iterator[tuple[Signal, str, fl
 
 
 def _word(field: str) -> str:
-    return {"hold": "holds", "named": "named"}.get(field, f"{field} risk")
+    return {"hold": "holds", "named": "named", "sure": "sure"}.get(field, f"{field} risk")
 
 
 def _capital(text: str) -> str:
@@ -427,9 +458,13 @@ def describe(policy: Policy, rules: Sequence[Rule] = ()) -> str:
     """
     said = [f"# Policy {policy.version}", "", "What is decided for each message, in this order:", ""]
     said += [f"- **{name}**: {words}" for name, words in CLAUSES.items() if name != "nothing"]
-    if not policy.gathers_concern:
-        said.append("")
-        said.append("The clause 'gathers' is switched off: every worry raises at once.")
+    gathers = "The clause 'gathers' is switched off: every worry, and all high risk, raises at once."
+    if policy.gathers_concern:
+        gathers = (
+            "In a conversation a score's high risk raises at once from 'sure from' on, and is counted under"
+            " that; without a number there all of it raises at once."
+        )
+    said += ["", gathers]
     for role in (Role.PUPIL, Role.MENTOR):
         said += ["", f"## What a {role.value} writes"]
         if rules:
@@ -438,8 +473,10 @@ def describe(policy: Policy, rules: Sequence[Rule] = ()) -> str:
         force = policy.in_force("", "", role)
         for stage in dict.fromkeys(stage for stage, _ in force.thresholds):
             said += ["", f"{_capital(STAGES.get(stage, stage))}, by its score from 0 to 1:", ""]
-            said += ["| about | named from | concern from | high from | immediate from | held from |"]
-            said += ["| --- " * 6 + "|"]
+            said += [
+                "| about | named from | concern from | high from | sure from | immediate from | held from |"
+            ]
+            said += ["| --- " * 7 + "|"]
             said += [
                 _threshold_row(label, threshold)
                 for (its, label), threshold in force.thresholds.items()
@@ -455,7 +492,10 @@ def describe(policy: Policy, rules: Sequence[Rule] = ()) -> str:
         f"- no answer from {STAGES.get(stage, stage)}: `{word.value}`"
         for stage, word in policy.missing.items()
     ]
-    said += [f"- high or immediate risk, whatever it is about: `{Reason.ADULT_FIRST.value}`", ""]
+    said += [
+        f"- high or immediate risk in the message itself, whatever it is about: `{Reason.ADULT_FIRST.value}`",
+        "",
+    ]
     said += [f"`{reason.value}` is said as: {sender_words(reason)}" for reason in Reason]
     for kind, overlays in (("site", policy.sites), ("room", policy.rooms)):
         for name, overlay in overlays.items():
@@ -484,7 +524,7 @@ def _rule_rows(rules: Sequence[Rule], role: Role) -> Iterator[str]:
 
 
 def _threshold_row(label: str, threshold: Threshold) -> str:
-    given = (threshold.named, threshold.concern, threshold.high, threshold.immediate, threshold.hold)
+    given = (getattr(threshold, name) for name in _COLUMNS)
     cells = " | ".join("-" if value is None else f"{value:.3f}" for value in given)
     return f"| {ABOUT.get(label, label)} | {cells} |"
 
@@ -498,7 +538,6 @@ def _overlay_lines(overlay: Overlay) -> Iterator[str]:
         yield f"- {_capital(ABOUT.get(name, name))}: {_DONE[action]}, at least."
     for stage, table in overlay.thresholds.items():
         for label, threshold in table.items():
-            named = ("named", "concern", "high", "immediate", "hold")
-            given = [(name, getattr(threshold, name)) for name in named]
+            given = [(name, getattr(threshold, name)) for name in _COLUMNS]
             each = ", ".join(f"{_word(name)} from {value:.3f}" for name, value in given if value is not None)
             yield f"- {_capital(ABOUT.get(label, label))}, by {stage}: {each}."

@@ -55,6 +55,9 @@ MAX_LETTERS = 16
 KEPT = 20_000
 """Words whose score is remembered; it is emptied when it is full, and holds no message."""
 
+LONGEST_KEPT = 24
+"""Letters of the longest word that is remembered: a longer one is hardly one, and may be a whole message."""
+
 CLOSE = frozenset(range(0x0E00, 0x1100)) | frozenset(range(0x1780, 0x1800)) | frozenset(range(0x2E80, 0xA000))
 """Scripts without spaces between words (Thai, Khmer, Chinese, Japanese ...): two letters count as a word."""
 
@@ -74,6 +77,8 @@ class Words:
         if known is not None:
             return known
         found = self._fresh(word)
+        if len(word) > LONGEST_KEPT:
+            return found
         if len(self.known) >= len(self.table) + KEPT:
             self.known = dict(self.table)
         self.known[word] = found

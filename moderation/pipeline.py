@@ -6,15 +6,17 @@ saw still counts. Nothing here logs text, nor an exception's own words, which ma
 """
 
 import asyncio
+import contextlib
 import enum
 import logging
 import math
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from moderation import trajectory
 from moderation.breaker import Breaker, State
@@ -22,6 +24,7 @@ from moderation.policy import Policy
 from moderation.verdict import (
     LEVEL_LABELS,
     RISK_LABELS,
+    TOGETHER_LABELS,
     TOXICITY_LABELS,
     Action,
     Risk,
@@ -45,7 +48,9 @@ MAX_SIGNALS = 512
 MAX_WAITING = 64
 """Calls that may wait for one stage's thread: more is refused, so is degraded."""
 
-LABELS = frozenset(RISK_LABELS) | frozenset(LEVEL_LABELS) | {f"toxicity:{label}" for label in TOXICITY_LABELS}
+LABELS = frozenset(
+    (*RISK_LABELS, *LEVEL_LABELS, *TOGETHER_LABELS, *(f"toxicity:{label}" for label in TOXICITY_LABELS))
+)
 
 CHUNK = 16
 """Messages that the second tier is asked about at once: what it has read when time is up counts."""
@@ -58,7 +63,22 @@ without an answer, and `declined`, those of them that the stage said it cannot j
 no, messages that the second tier was, or was not, asked about.
 """
 
-Read = Callable[[Sequence[Submission]], Sequence[Sequence[Signal] | None]]
+
+class Gap(enum.Enum):
+    """Stands where a stage gave no row. Falsy, as a row without signals is."""
+
+    DECLINED = "declined"  # it said that it cannot judge this message
+    LATE = "late"  # it had no time for this message
+    FAILED = "failed"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+Row = Sequence[Signal] | Gap | None
+"""What a stage says of one message. None: that it cannot judge it, as `Gap.DECLINED`."""
+
+Read = Callable[[Sequence[Submission]], Sequence[Row]]
 
 
 class Stage(Protocol):
@@ -68,18 +88,13 @@ class Stage(Protocol):
     def name(self) -> str:
         """Short and stable: it stands in signals, in `degraded` and in policy."""
 
-    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal] | None]:
+    async def assess(self, batch: Sequence[Submission]) -> Sequence[Row]:
         """One row of signals for each message, in the same order; None: it cannot judge that message.
 
-        Must not block the event loop.
+        A stage that keeps a deadline of its own says `Gap.LATE` or `Gap.FAILED` of a message that it had no
+        time for, or failed on: one that does so of all messages again and again is left alone, as one that
+        raises is, while one that declines is not. Must not block the event loop.
         """
-
-
-class Gap(enum.Enum):
-    """Stands where a stage gave no row."""
-
-    DECLINED = "declined"  # it said that it cannot judge this message
-    FAILED = "failed"
 
 
 class Failure(enum.StrEnum):
@@ -90,6 +105,13 @@ class Failure(enum.StrEnum):
     BUSY = "busy"  # stuck in an earlier call, or too much waits for it
     NONSENSE = "nonsense"
     LEFT_ALONE = "left_alone"  # its breaker is open
+
+
+_SAID = {Gap.LATE: Failure.DEADLINE, Gap.FAILED: Failure.RAISED}
+"""What a stage that says so itself has failed by."""
+
+
+_Waiting = queue.SimpleQueue[tuple[Future[Any], Sequence[Submission]] | None]
 
 
 class StageError(Exception):
@@ -111,13 +133,11 @@ class Threaded:
         self.name = name
         self._read = read
         self._inline = inline_code_points
-        self._waiting: queue.SimpleQueue[tuple[Future[Any], Sequence[Submission]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: _Waiting = queue.SimpleQueue()
         self._late: Future[Any] | None = None
         self._thread: threading.Thread | None = None
 
-    async def assess(self, batch: Sequence[Submission]) -> Sequence[Sequence[Signal] | None]:
+    async def assess(self, batch: Sequence[Submission]) -> Sequence[Row]:
         """Answer from the thread, or inline where the batch is small enough to be bounded."""
         if self._late is not None:
             if not self._late.done():
@@ -127,7 +147,7 @@ class Threaded:
             return self._read(batch)
         if self._waiting.qsize() >= MAX_WAITING:
             raise StageBusy("too many calls are waiting")
-        call: Future[Sequence[Sequence[Signal] | None]] = Future()
+        call: Future[Sequence[Row]] = Future()
         self._waiting.put((call, batch))
         self._start()
         try:
@@ -140,16 +160,18 @@ class Threaded:
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._serve, name=f"moderation-{self.name}", daemon=True)
+            name, own = f"moderation-{self.name}", (self._waiting,)
+            self._thread = threading.Thread(target=self._serve, args=own, name=name, daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread once it has answered what waits; a later call starts it anew."""
-        self._waiting.put(None)
+        """End the thread once it has answered what waits; a later call gets a new one, with its own queue."""
+        ended, self._waiting, self._thread = self._waiting, queue.SimpleQueue(), None
+        ended.put(None)
 
-    def _serve(self) -> None:
+    def _serve(self, waiting: _Waiting) -> None:
         while True:
-            waited = self._waiting.get()
+            waited = waiting.get()
             if waited is None:
                 return
             call, batch = waited
@@ -224,8 +246,6 @@ class Pipeline:
         self._observer = observe
         self._late: dict[str, asyncio.Task[None]] = {}
         self._breakers = {name: breaker() for name in names}
-        for name in names:
-            self._observe("breaker", name, "", State.CLOSED)
 
     @property
     def policy_version(self) -> str:
@@ -236,6 +256,20 @@ class Pipeline:
     def broken(self) -> tuple[str, ...]:
         """Stages that are left alone because they failed too often: what they judge is held."""
         return tuple(name for name, each in self._breakers.items() if each.state is not State.CLOSED)
+
+    def announce(self) -> None:
+        """Tell who watches how each stage is: for the pipeline that judges from now on, and no other."""
+        for name, each in self._breakers.items():
+            self._observe("breaker", name, "", each.state)
+
+    @contextlib.contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """What happens here is told to nobody: it is a trial, and another pipeline judges meanwhile."""
+        observer, self._observer = self._observer, None
+        try:
+            yield
+        finally:
+            self._observer = observer
 
     async def judge(self, batch: Sequence[Submission]) -> list[Verdict]:
         """A verdict for each message, in order, at most a moment after the deadline."""
@@ -333,7 +367,7 @@ class Pipeline:
         signals: list[Signal] = []
         for call in calls:
             row = call.rows[place] if place < len(call.rows) else Gap.FAILED
-            if row is Gap.FAILED:
+            if row is Gap.FAILED or row is Gap.LATE:
                 return True
             if not isinstance(row, Gap):
                 signals.extend(row)
@@ -382,7 +416,7 @@ class Pipeline:
                     breaker.failed()
             elif call.task is not None:
                 # Failures alone are the stage's doing; one bad row among good ones may be the text's.
-                well = any(row is not Gap.FAILED for row in call.rows)
+                well = any(row is not Gap.FAILED and row is not Gap.LATE for row in call.rows)
                 (breaker.answered if well else breaker.failed)()
             call.rows += [Gap.FAILED] * (len(call.batch) - len(call.rows))
             self._observe("breaker", name, "", breaker.state)
@@ -426,8 +460,11 @@ class Pipeline:
             raise StageError("the answer has another number of rows than the batch")
         rows: list[Sequence[Signal] | Gap] = []
         for row, submission in zip(answer, batch, strict=True):
-            if row is None:
-                rows.append(Gap.DECLINED)
+            if row is None or isinstance(row, Gap):
+                gap = Gap.DECLINED if row is None else row
+                rows.append(gap)
+                if gap in _SAID:
+                    self._failed(name, _SAID[gap])
                 continue
             wrong = _nonsense(row, name, len(submission.text))
             if wrong:
@@ -480,6 +517,34 @@ async def _finish(calls: Sequence[_Call]) -> None:
         ]
         if running:
             await asyncio.wait(running, timeout=max(0.0, until - loop.time()))
+
+
+async def in_turn(
+    pipeline: Pipeline, talks: Sequence[Sequence[Submission]], batch: int = 64
+) -> list[list[tuple[Verdict, float]]]:
+    """Judge whole conversations as a chat would: each turn after the one before it was judged.
+
+    Next turns of several conversations are judged together. Each verdict comes with its share of the seconds
+    that its batch took. A message by itself is a conversation of one turn with no `so_far`.
+    """
+    found: list[list[tuple[Verdict, float]]] = [[] for _ in talks]
+    for turn in range(max(map(len, talks), default=0)):
+        due = [place for place, talk in enumerate(talks) if turn < len(talk)]
+        for first in range(0, len(due), batch):
+            places = due[first : first + batch]
+            began = time.perf_counter()
+            verdicts = await pipeline.judge([_going_on(talks[at][turn], found[at]) for at in places])
+            each_s = (time.perf_counter() - began) / len(places)
+            for place, verdict in zip(places, verdicts, strict=True):
+                found[place].append((verdict, each_s))
+    return found
+
+
+def _going_on(submission: Submission, before: Sequence[tuple[Verdict, float]]) -> Submission:
+    """A turn of a conversation with what it had come to before."""
+    if submission.so_far is None or not before:
+        return submission
+    return replace(submission, so_far=before[-1][0].so_far)
 
 
 def size_of(batch: Sequence[Submission]) -> int:

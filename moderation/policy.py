@@ -8,13 +8,16 @@ The order in which it decides, which is the policy. Each clause has a name, and 
    its thresholds; action is the strictest. Where a better classifier answered, the scores that it supersedes
    are shown and ask for nothing.
 3. `known`, `told`, `aimed`: what a rule settles as an insult or a phone number is not risk because a
-   classifier finds it alarming, nor is what a rule knows as good; a score alone holds only what is aimed at
-   somebody.
+   classifier finds it alarming, nor is what a rule knows as good, but for scores of `NEVER_CLEARED`; a score
+   alone holds only what is aimed at somebody.
 4. `gathers`: in a conversation, concern that comes from a score alone raises nothing at once: it is counted.
-   So is high risk by a score that is not `sure`.
+   So is high risk by a score that is not `sure`: it does not wait for an adult.
+   `together`: where the message was read with the turns before it, no check failed to answer, and what they
+   show together is less than `agrees`, a score alone holds nothing. What rules find is never doubted so: the
+   turns before it are words of those who may have a reason to cover it.
 5. `conversation`: what the conversation as a whole shows is risk; it does not hold this one message.
-6. `adult_first`: high or immediate risk in the message holds it until an adult has looked, whatever else it
-   is.
+6. `adult_first`: high or immediate risk in the message, by a rule or by a score that counts at once, holds
+   it until an adult has looked, whatever else it is.
 7. `never_blocked`: concern or more turns a block into a hold.
 8. `missing`: a check that gave no answer holds what would have been delivered.
 9. `first_look`: in a room or at a site that asks for it, a person reads every message first.
@@ -34,6 +37,13 @@ STAFF = frozenset({Role.ADULT, Role.MODERATOR, Role.COORDINATOR})
 
 CONVERSATION = "trajectory"
 """The stage whose signals are about the conversation, not about this one message."""
+
+NEVER_CLEARED = frozenset({"grooming", "sexual", "boundary", "exploitation", "personal_data"})
+"""What a mentor may do to a pupil beside the best of sentences: a rule that knows good practice mutes of
+these only what it is itself about."""
+
+TOGETHER = "together:risk"
+"""The score that says whether an adult would want to know of a message with the turns before it."""
 
 _RISKS = frozenset(RISK_LABELS)
 _LEVELS = frozenset(LEVEL_LABELS)
@@ -155,7 +165,7 @@ class _Seen:
         self.action = action
         self.certain = certain  # from a rule, not from a score
         self.set = is_set  # the action is one that a site or room set for the label
-        self.counted = False  # concern that the conversation counts, and that raises nothing here
+        self.counted = _NONE  # risk that the conversation counts, and that raises nothing here
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,7 @@ class Policy:
     aimed: Aimed = field(default_factory=Aimed)
     supersedes: Mapping[str, frozenset[str]] = field(default_factory=dict)  # stage to those it stands for
     gathers_concern: bool = False
+    agrees: float = 0.0
     missing: Mapping[str, Reason] = field(default_factory=dict)  # stage to the word where it gave no answer
     gate: Mapping[str, float] = field(default_factory=dict)  # label to a score of the first tier
     rates: Mapping[str, Mapping[str, float]] = field(
@@ -222,32 +233,34 @@ class Policy:
     ) -> Verdict:
         self._drop_false_alarms(seen)
         self._drop_false_holds(seen, submission, force)
+        if submission.so_far is not None and not degraded:
+            self._weigh_together(seen)
         here = away = _NONE
         action = _DELIVER
-        counted = False
+        counted = _NONE
         for one in seen:
             if one.signal.stage == CONVERSATION:
                 away = max(away, one.risk)
                 continue
             here = max(here, one.risk)
             action = max(action, one.action)
-            counted = counted or one.counted
+            counted = max(counted, one.counted)
         risk = here if here >= away else away
         reason = ""
         if here >= _HIGH:
             action, reason = _HOLD, _ADULT_FIRST
         elif action is not _DELIVER:
-            reason = _ADULT_FIRST if risk >= _HIGH else self._reason(seen, action)
+            reason = self._reason(seen, action)
             if risk is not _NONE or counted:
                 action = _HOLD
         elif degraded:
             action = _HOLD
-            reason = _ADULT_FIRST if risk >= _HIGH else self._word_for_missing(degraded)
+            reason = self._word_for_missing(degraded)
         elif force.hold_all:
-            action = _HOLD
-            reason = _ADULT_FIRST if risk >= _HIGH else _FIRST_LOOK
+            action, reason = _HOLD, _FIRST_LOOK
         action, risk, reason = floor(action, risk, reason, ordered, degraded)
-        return self._verdict(action, risk, reason, self._labels(seen, force), ordered, degraded)
+        labels = self._labels(seen, force)
+        return self._verdict(action, risk, reason, labels, ordered, degraded, counted)
 
     def in_force(self, site: str, room: str, role: Role) -> InForce:
         """What counts for a role in a room of a site; one that no overlay names has the policy itself.
@@ -306,6 +319,7 @@ class Policy:
         labels: tuple[str, ...],
         signals: tuple[Signal, ...],
         degraded: frozenset[str],
+        counted: Risk = _NONE,
     ) -> Verdict:
         return Verdict(
             action=action,
@@ -315,6 +329,7 @@ class Policy:
             signals=signals,
             degraded=degraded,
             policy_version=self.version,
+            counted=counted,
         )
 
     def _weighed(self, signals: Sequence[Signal], force: InForce, gathering: bool) -> list[_Seen] | None:
@@ -353,7 +368,7 @@ class Policy:
             if gathering and risk and not certain:
                 sure = thresholds[key].sure
                 if risk is _CONCERN or (risk is _HIGH and sure is not None and score < sure):
-                    one.risk, one.counted = _NONE, True
+                    one.risk, one.counted = _NONE, risk
             asks = asks or risk is not _NONE or action is not _DELIVER
             seen.append(one)
         return seen if asks else None
@@ -361,14 +376,19 @@ class Policy:
     def _drop_false_alarms(self, seen: Sequence[_Seen]) -> None:
         """Where rules settle what a text is, a classifier must be sure, and of something else.
 
-        Where they know it as good, and no other rule asks for anything, no score is heard at all.
+        Where they know it as good, and no other rule asks for anything, no score is heard but those of
+        `NEVER_CLEARED`, and those of a level where one of these is the likeliest topic.
         """
         known = [one for one in seen if one.certain and one.signal.stage != CONVERSATION]
         if not known:
             if any(one.signal.clears for one in seen):
+                held = NEVER_CLEARED - {one.signal.label for one in seen if one.signal.clears}
+                grave = _strongest_topic(seen) in held
                 for one in seen:
-                    if not one.certain:
-                        one.risk, one.action, one.counted = _NONE, _DELIVER, False
+                    label = one.signal.label
+                    heard = grave if label in _LEVELS else label in held
+                    if not one.certain and not heard:
+                        one.risk, one.action, one.counted = _NONE, _DELIVER, _NONE
             return
         if not any(one.signal.label in self.settled.labels for one in known):
             return
@@ -378,8 +398,8 @@ class Policy:
         for one in seen:
             if one.certain or one.signal.stage not in self.settled.stages:
                 continue
-            if not (sure and one.risk >= _HIGH):
-                one.risk, one.counted = _NONE, False
+            if not (sure and max(one.risk, one.counted) >= _HIGH):
+                one.risk, one.counted = _NONE, _NONE
 
     def _drop_false_holds(self, seen: Sequence[_Seen], submission: Submission, force: InForce) -> None:
         """A score holds a text only where somebody is meant by it: not for swearing at the rain or oneself.
@@ -406,6 +426,17 @@ class Policy:
                 if aimed is None:
                     aimed = not self.aimed.words.isdisjoint(fold(submission.text).text.split(" "))
                 if not aimed or (topic and label != strongest):
+                    one.action = _DELIVER
+
+    def _weigh_together(self, seen: Sequence[_Seen]) -> None:
+        """Where a message with the turns before it is harmless, let no score alone hold it.
+
+        Nothing changes where it was not read so, nor for what raises at once or is counted.
+        """
+        scores = [one.signal.score for one in seen if one.signal.label == TOGETHER]
+        if scores and max(scores) < self.agrees:
+            for one in seen:
+                if not one.certain and not one.set and one.risk is _NONE:
                     one.action = _DELIVER
 
     def _told(self, seen: Sequence[_Seen], strongest: str, force: InForce) -> bool:
@@ -470,29 +501,31 @@ def floor(
     """What no data can weaken, for a pupil's or mentor's message; `decide` never returns less.
 
     What a rule asks for counts: its risk always, and its action but for a block that risk softens to a hold.
-    Who may be at risk is never blocked. High or immediate risk in the message waits for an adult. A check
-    without an answer delivers nothing. Contact details are a rule's block, so they are never delivered by the
-    machine alone. What is not delivered has a reason.
+    Who may be at risk is never blocked. High or immediate risk in the message waits for an adult, whether a
+    rule finds it or `risk` says more than rules and the conversation do: then a score counted at once. A
+    check without an answer delivers nothing. Contact details are a rule's block, so they are never delivered
+    by the machine alone. What is not delivered has a reason; for what the conversation alone shows, that is
+    never made `adult_first`: a mentor must not learn from it of an alarm about them.
     """
-    here = _NONE
+    here = away = _NONE
     for signal in signals:
-        risk = max(risk, signal.risk)
         if signal.stage == CONVERSATION:
+            away = max(away, signal.risk)
             continue
         here = max(here, signal.risk)
         if signal.action > action and (signal.action is _HOLD or action is _DELIVER):
             action = signal.action
+    here = max(here, risk) if risk > away else here
+    risk = max(risk, here, away)
     if here >= _HIGH:
-        action, reason = _HOLD, _ADULT_FIRST
+        return _HOLD, risk, _ADULT_FIRST
     if risk is not _NONE and action is _BLOCK:
         action = _HOLD
     if degraded and action is _DELIVER:
         action = _HOLD
     if action is _DELIVER:
         return action, risk, ""
-    if risk >= _HIGH:
-        reason = _ADULT_FIRST
-    elif not reason:
+    if not reason:
         reason = _CHECK_FAILED if degraded else Reason.UNSAFE.value
     return action, risk, reason
 
@@ -513,8 +546,13 @@ def flat(thresholds: Thresholds, role: Role) -> dict[tuple[str, str], Threshold]
 
 
 def _laid(base: Threshold | None, over: Sequence[Threshold]) -> Threshold:
-    """A threshold with what overlays have otherwise: of several the lowest, never above the base's risk."""
+    """A threshold with what overlays have otherwise: of several the lowest, never above the base's risk.
+
+    Where one that sets high risk has no `sure`, each high score is: that is lower than any number.
+    """
     base = base or Threshold()
+    setting_high = [each for each in ([base] if base.high is not None else over) if each.high is not None]
+    always_sure = any(each.sure is None for each in setting_high)
 
     def lowest(name: str, *, kept: bool) -> float | None:
         given = [value for each in over if (value := getattr(each, name)) is not None]
@@ -529,6 +567,7 @@ def _laid(base: Threshold | None, over: Sequence[Threshold]) -> Threshold:
         high=lowest("high", kept=True),
         immediate=lowest("immediate", kept=True),
         hold=lowest("hold", kept=False),
+        sure=None if always_sure else lowest("sure", kept=True),
     )
 
 

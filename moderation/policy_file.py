@@ -16,8 +16,10 @@ files of their own, which then hold nothing else:
     "toxicity:insult" = { hold = 0.15 }
 
 They can ask for more care and hold less swearing. They cannot raise a threshold of risk, and nothing in any
-file can weaken `policy.floor`. Anything wrong raises `BadPolicy` with file and line: a server never starts on
-half a policy, nor takes one while it runs.
+file can weaken `policy.floor`. High risk that a score alone finds may be counted in a conversation instead of
+raised at once (`sure`), but no policy can count what a classifier is certain of: see `MOST_SURE`. Anything
+wrong raises `BadPolicy` with file and line: a server never starts on half a policy, nor takes one while it
+runs.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from moderation.policy import Aimed, Overlay, Policy, Reason, Settled, Threshold, Thresholds, Told, flat
-from moderation.verdict import LEVEL_LABELS, RISK_LABELS, TOXICITY_LABELS, Action, Role
+from moderation.verdict import LEVEL_LABELS, RISK_LABELS, TOXICITY_LABELS, Action, Risk, Role
 
 POLICY = Path(__file__).parent / "policy.toml"
 
@@ -39,8 +41,20 @@ STAGES = ("rules", "contact", "linear", "transformer", "detoxify", "language", "
 UNSILENCED = frozenset({"rules", "contact", "language", "trajectory"})
 """Stages that no other one supersedes."""
 
+SCORING = frozenset(STAGES) - UNSILENCED
+"""Stages whose signals are scores: what these mean is the policy's alone."""
+
+LEVELLED = SCORING - {"detoxify"}
+"""Those of them that say how much a message asks for."""
+
 LEVELS = ("concern", "high", "immediate")
 FIELDS = ("named", *LEVELS, "hold", "sure")
+
+MOST_AGREES = 0.8
+"""`agrees` may be this at most: else no score alone would ever hold a message of a conversation."""
+
+MOST_SURE = 0.99
+"""The greatest `sure` that a policy may have: from here on a score's high risk raises at once in any case."""
 
 TOLD_OF = frozenset({"self_harm", "abuse", "bullied", "eating", "running_away"})
 """What people tell of themselves: no policy may call it unkind."""
@@ -50,7 +64,7 @@ _TABLES = {
     "settled": {"labels", "mistaken_for", "stages"},
     "told": {"labels", "stages"},
     "aimed": {"words", "unless_score", "whoever", "stages"},
-    "conversation": {"gathers"},
+    "conversation": {"gathers", "agrees"},
 }
 _WHOLE = frozenset(
     {"version", "stage", "gate", "rates", "reasons", "missing", "supersedes", "site", "room", *_TABLES}
@@ -72,17 +86,20 @@ def load_policy(
     overlays: Sequence[Path] = (),
     made_with: bytes = b"",
     rules: Collection[str] | None = None,
+    used: Collection[str] = (),
 ) -> Policy:
     """Read and check a policy and the files of sites and rooms; `BadPolicy` names file and line.
 
     `made_with` is what else decides (rules, words, models): it goes into the version's hash, so that two
-    verdicts of one version were decided alike. `rules` are the ids that actions may name; None: any.
+    verdicts of one version were decided alike. `rules` are the ids that actions may name; None: any. `used`
+    are the stages that judge: a policy that one of them says nothing under is refused.
     """
     reader = _Reader(file, rules)
     if "version" not in reader.data and set(reader.data) <= {"site", "room"} and reader.data:
         raise reader.bad("this file has sites or rooms alone: it lies over a policy, and is none")
     digest = hashlib.sha256(reader.raw)
     policy = reader.policy()
+    reader.heard(policy, used)
     sites, rooms = dict(policy.sites), dict(policy.rooms)
     for other in overlays:
         over = _Reader(other, rules)
@@ -206,12 +223,27 @@ class _Reader:
             ),
             supersedes=self._supersedes(),
             gathers_concern=self._gathers(),
+            agrees=self._up_to("agrees", MOST_AGREES),
             missing=self._missing(),
             gate=self._gate(),
             rates=self._rates(),
             sites=self.overlays("site", thresholds),
             rooms=self.overlays("room", thresholds),
         )
+
+    def heard(self, policy: Policy, used: Collection[str]) -> None:
+        """Refuse a policy that makes a classifier say nothing, whatever it sees."""
+        for stage in sorted(SCORING.intersection(used)):
+            for role in (Role.PUPIL, Role.MENTOR):
+                own = f"{stage}.{role.value}" if f"{stage}.{role.value}" in policy.thresholds else stage
+                if stage not in policy.in_force("", "", role).asking:
+                    raise self.bad(f"{stage} judges a {role.value}, and no score of it counts", "stage", own)
+                danger = policy.threshold(stage, "level:high", role) or Threshold()
+                if stage in LEVELLED and danger.risk(MOST_SURE) < Risk.HIGH:
+                    why = (
+                        f"level:high: {stage} is never heard, however sure it is that a {role.value} needs it"
+                    )
+                    raise self.bad(why, "stage", own, "level:high")
 
     def overlays(self, kind: str, base: Thresholds) -> dict[str, Overlay]:
         """What sites, or rooms, have otherwise than the policy with these thresholds."""
@@ -303,6 +335,8 @@ class _Reader:
                 raise self.bad(f"unknown threshold {name!r}", *path)
             if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value <= 1:
                 raise self.bad(f"{label}: {name} must be more than 0 and at most 1", *path)
+        if fields.get("sure", 0.0) > MOST_SURE:
+            raise self.bad(f"{label}: sure may be {MOST_SURE:g} at most, else nothing ever is", *path)
         given = [fields[name] for name in LEVELS if name in fields]
         if given != sorted(given):
             raise self.bad(f"{label}: a greater risk needs a score that is no lower", *path)
@@ -322,6 +356,11 @@ class _Reader:
                             f"{label}: {level} may be {there:g} at most, as in the policy under it",
                             *path, stage, label,
                         )  # fmt: skip
+                if threshold.sure is not None and known.high is not None and known.sure is None:
+                    raise self.bad(
+                        f"{label}: in the policy under it all high risk raises at once; leave out sure",
+                        *path, stage, label,
+                    )  # fmt: skip
 
     def _actions(self, table: Mapping[str, Any], *path: str) -> dict[str, Action]:
         found = {}
@@ -369,6 +408,13 @@ class _Reader:
                     raise self.bad(f"nothing supersedes {other}", "supersedes", stage, other)
             found[stage] = others
         return found
+
+    def _up_to(self, name: str, most: float) -> float:
+        """A number of the table [conversation], from 0 to `most`; 0 where it is left out."""
+        given = self.table("conversation").get(name, 0.0)
+        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= most:
+            raise self.bad(f"{name} must be a number from 0 to {most:g}", "conversation", name)
+        return float(given)
 
     def _gathers(self) -> bool:
         levels = self._words("conversation", "gathers")

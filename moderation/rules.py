@@ -20,8 +20,9 @@ A rule file is TOML, with any number of `[[rule]]`:
     no_match = ["im not gonna end it"]
 
 A rule for mentors may say `clears = true` instead of a risk or an action: it knows what a good mentor says,
-and then no score alone holds it or raises an alarm. Other rules still do. A rule with `marks = true` asks for
-nothing: the fold over the conversation (moderation/trajectory.py) counts it.
+and then no score alone holds it or raises an alarm, but for scores of what a mentor may do to a pupil beside
+it (`policy.NEVER_CLEARED`). Other rules still do. A rule with `marks = true` asks for nothing: the fold over
+the conversation (moderation/trajectory.py) counts it.
 
 A file may have lists too: words that a site holds, and words that it lets through (moderation/wordlist.py).
 
@@ -35,21 +36,22 @@ A file may have lists too: words that a site holds, and words that it lets throu
     match = ["you m00nface"]              # optional, as in a rule
     no_match = ["the moon has a face"]
 
-    [allow]                               # no list holds these, nor a rule that asks for no risk
+    [allow]                               # inside these no list holds anything, nor a rule without risk
     words = ["Dick Turpin pub quiz"]
 
 Patterns are RE2, so none can hang; they see the folded text (moderation/text.py): lower case, no
 apostrophes, "u" already "you". A pattern begins and ends at a word. A space also passes punctuation and
 emoji; `<3>` between spaces stands for up to three words; `{name}` is a list of words from `[words]` of
 `common.toml` or of the same file. Anything wrong, an example that fails included, raises `BadRule` with
-file and line: a server never starts on half its rules.
+file and line: a server never starts on half its rules. Each file is read once, and `Rules.digest` is over
+what was read: it names these very rules, also where a file changes meanwhile.
 """
 
 import functools
-import itertools
+import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,7 +60,7 @@ import re2
 
 from moderation.sieve import Sieve
 from moderation.text import Folded, fold
-from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Action, Risk, Role, Signal, Submission
+from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Action, Risk, Role, Signal, Span, Submission
 from moderation.wordlist import BadList, Phrases, WordList, inside
 
 STAGE = "rules"
@@ -66,7 +68,10 @@ RULES = Path(__file__).parent / "rules"
 COMMON = "common.toml"
 
 MAX_HITS = 16
-"""Times that one pattern is looked at in one message: the first hit that is not excused counts."""
+"""Times that one pattern is looked at in one message: the first hit that is not excused counts.
+
+What a site lets through takes none of them: however often that stands in a text, what else is there is seen.
+"""
 
 NEAR = 8
 """Words either side of a hit that `unless_near` sees."""
@@ -75,12 +80,52 @@ _MAX_PATTERN = 4_000
 _PATTERN_MEMORY = 2 << 20  # bytes for one pattern's automaton; where they do not suffice RE2 is slower
 
 _Level = TypeVar("_Level", Action, Risk)
+_Passes = Callable[[int, int], bool]
 
 LABELS = frozenset(RISK_LABELS) | {f"toxicity:{label}" for label in TOXICITY_LABELS}
 
 
 class BadRule(ValueError):
     """A rule file cannot be used; the message begins with file and line."""
+
+
+class Sources:
+    """Files, each read once however often it is asked for, and what a version needs to know of them."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, bytes] = {}
+        self._parsed: dict[Path, tuple[dict[str, Any], list[str]]] = {}
+
+    def lines(self, file: Path) -> list[str]:
+        """The lines of a text file; raises `OSError` or `UnicodeDecodeError`."""
+        if file not in self._read:
+            self._read[file] = file.read_bytes()
+        return self._read[file].decode("utf-8").splitlines()
+
+    def toml(self, file: Path) -> tuple[dict[str, Any], list[str]]:
+        """What a TOML file says, and its lines; `BadRule` names the one at fault."""
+        if file in self._parsed:
+            return self._parsed[file]
+        try:
+            lines = self.lines(file)
+            data = tomllib.loads(self._read[file].decode("utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            found = _AT_LINE.search(str(error))
+            line = found.group(1) if found else "1"
+            raise BadRule(f"{file}:{line}: {error}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadRule(f"{file}:1: cannot be read: {error}") from None
+        self._parsed[file] = data, lines
+        return data, lines
+
+    @property
+    def digest(self) -> bytes:
+        """A hash of all that was read, by name and content, in the order in which it was read."""
+        digest = hashlib.sha256()
+        for file, content in self._read.items():
+            digest.update(f"{file.name}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,29 +149,36 @@ class Rule:
     unless_inside: Any | None
     where: str  # file:line
 
-    def hit(self, text: str, only: Sequence[int] | None = None) -> tuple[int, int] | None:
-        """Where in a folded text the rule applies, or None; `only` are the patterns worth trying."""
+    def hit(
+        self, text: str, only: Sequence[int] | None = None, passes: _Passes | None = None
+    ) -> tuple[int, int] | None:
+        """Where in a folded text the rule applies, or None.
+
+        `only` are the patterns worth trying; a hit at a place that `passes` does not count.
+        """
+        # Where a text is ASCII its places are those of its bytes, which RE2 reads as they are.
+        read = text.encode() if text.isascii() else text
         asked = self.unless is None
         for number in range(len(self.patterns)) if only is None else only:
-            for start, end in _occurrences(self.patterns[number], text):
+            for start, end in _occurrences(self.patterns[number], text, read, passes):
                 if not asked:
-                    if self.unless is not None and self.unless.search(text) is not None:
+                    if self.unless is not None and self.unless.search(read) is not None:
                         return None
                     asked = True
-                if not self._excused(text, start, end):
+                if not self._excused(text, read, start, end):
                     return start, end
         return None
 
-    def _excused(self, text: str, start: int, end: int) -> bool:
-        if self.unless_before is not None and self.unless_before.search(text[max(0, start - 120) : start]):
+    def _excused(self, text: str, read: str | bytes, start: int, end: int) -> bool:
+        if self.unless_before is not None and self.unless_before.search(read[max(0, start - 120) : start]):
             return True
-        if self.unless_after is not None and self.unless_after.match(text[end : end + 120]):
+        if self.unless_after is not None and self.unless_after.match(read[end : end + 120]):
             return True
-        if self.unless_inside is not None and self.unless_inside.search(text[start:end]):
+        if self.unless_inside is not None and self.unless_inside.search(read[start:end]):
             return True
         if self.unless_near is not None:
-            before = " ".join(text[:start].split(" ")[-NEAR - 1 :])
-            after = " ".join(text[end:].split(" ")[: NEAR + 1])
+            before = " ".join(text[:start].rsplit(" ", NEAR + 1)[-NEAR - 1 :])
+            after = " ".join(text[end:].split(" ", NEAR + 1)[: NEAR + 1])
             if self.unless_near.search(f"{before}{text[start:end]}{after}"):
                 return True
         return False
@@ -142,9 +194,15 @@ class Rules:
     name = STAGE
 
     def __init__(
-        self, rules: Sequence[Rule], lists: Sequence[WordList] = (), allowed: Phrases | None = None
+        self,
+        rules: Sequence[Rule],
+        lists: Sequence[WordList] = (),
+        allowed: Phrases | None = None,
+        *,
+        digest: bytes = b"",
     ) -> None:
         self.rules = tuple(rules)
+        self.digest = digest  # of the files that they were read from
         self.lists = tuple(lists)
         self.allowed = allowed or Phrases(())
         self._by_id: dict[str, Rule | WordList] = {rule.id: rule for rule in self.rules}
@@ -161,21 +219,26 @@ class Rules:
 
     def read(self, submission: Submission) -> list[Signal]:
         """What the rules and lists see in one message."""
-        found = self.signals(fold(submission.text), submission.role)
-        if not self.lists and not (found and self.allowed):
-            return found
         allowed = self.allowed.find(submission.text)
-        found = [one for one in found if one.risk is not Risk.NONE or not inside(one.span, allowed)]
+        found = self.signals(fold(submission.text), submission.role, allowed)
         return [*found, *(one for words in self.lists for one in words.read(submission, allowed))]
 
-    def signals(self, view: Folded, role: Role) -> list[Signal]:
-        """What the rules see in a folded text that `role` wrote: signals in the order of the rules."""
+    def signals(self, view: Folded, role: Role, allowed: Sequence[Span] = ()) -> list[Signal]:
+        """What the rules see in a folded text that `role` wrote: signals in the order of the rules.
+
+        In `allowed` places they see nothing that holds or blocks without being a risk; beside them they do.
+        """
+
+        def passes(start: int, end: int) -> bool:
+            return inside(view.span(start, end), allowed)
+
         found: list[Signal] = []
         for rule, patterns in self._of_role[role].candidates(view.text):
-            at = rule.hit(view.text, patterns)
+            spared = bool(allowed) and rule.risk is Risk.NONE and rule.action is not Action.DELIVER
+            at = rule.hit(view.text, patterns, passes if spared else None)
             if at is None:
                 continue
-            span = view.span(*at)
+            span = None if rule.marks else view.span(*at)
             for label in rule.labels:
                 found.append(
                     Signal(
@@ -183,7 +246,7 @@ class Rules:
                         score=0.0 if rule.clears or rule.marks else 1.0,
                         stage=STAGE,
                         why=rule.id,
-                        span=None if rule.marks else span,
+                        span=span,
                         risk=rule.risk,
                         action=rule.action,
                         clears=rule.clears,
@@ -199,12 +262,17 @@ class _Part:
         self._owners = [(rule, at) for rule in rules for at in range(len(rule.patterns))]
         self._sieve = Sieve([pattern for rule in rules for pattern in rule.written])
 
-    def candidates(self, text: str) -> Iterator[tuple[Rule, Sequence[int]]]:
+    def candidates(self, text: str) -> Sequence[tuple[Rule, Sequence[int]]]:
         """Rules of which a pattern could occur in the text, in order, each with the patterns that could."""
         numbers = self._sieve.candidates(frozenset(text.split(" ")))
-        for _, group in itertools.groupby(numbers, key=lambda number: self._owners[number][0].id):
-            owners = [self._owners[number] for number in group]
-            yield owners[0][0], [at for _, at in owners]
+        found: list[tuple[Rule, list[int]]] = []
+        for number in numbers:
+            rule, at = self._owners[number]
+            if found and found[-1][0] is rule:
+                found[-1][1].append(at)
+            else:
+                found.append((rule, [at]))
+        return found
 
 
 def load_rules(folder: Path = RULES, *more: Path) -> Rules:
@@ -215,36 +283,40 @@ def load_rules(folder: Path = RULES, *more: Path) -> Rules:
     for place in more:
         if not place.is_dir():  # a slip in a path must not silently mean no rules of one's own
             raise BadRule(f"{place}:1: no such folder of rules")
+    sources = Sources()
     files = sorted(folder.glob("*.toml"))
-    shared = _words_of(folder / COMMON, {}) if (folder / COMMON) in files else {}
+    shared = _words_of(folder / COMMON, {}, sources) if (folder / COMMON) in files else {}
     rules: list[Rule] = []
     lists: list[WordList] = []
     allowed: list[str] = []
     seen: dict[str, str] = {}
     for file in (*files, *(file for place in more for file in sorted(place.glob("*.toml")))):
-        for words in read_lists(file):
+        for words in read_lists(file, sources):
             if words.id in seen:
                 raise BadRule(f"{file}:1: id {words.id!r} is used before, at {seen[words.id]}")
             seen[words.id] = f"{file.name}:1"
             lists.append(words)
-        allowed += _allowed(file)
-        for rule in read_rules(file, shared):
+        allowed += _allowed(file, sources)
+        for rule in read_rules(file, shared, sources):
             if rule.id in seen:
                 raise BadRule(f"{rule.where}: rule id {rule.id!r} is used before, at {seen[rule.id]}")
             seen[rule.id] = rule.where
             rules.append(rule)
     if not rules:
         raise BadRule(f"{folder}:1: no rules here")
-    return Rules(rules, lists, Phrases(allowed, correct=False))
+    return Rules(rules, lists, Phrases(allowed, correct=False), digest=sources.digest)
 
 
-def read_rules(file: Path, shared: Mapping[str, str] | None = None) -> list[Rule]:
+def read_rules(
+    file: Path, shared: Mapping[str, str] | None = None, sources: Sources | None = None
+) -> list[Rule]:
     """Read one rule file and run its examples."""
-    data, lines = _parse(file)
+    sources = sources or Sources()
+    data, lines = sources.toml(file)
     unknown = set(data) - {"rule", "words", "list", "allow"}
     if unknown:
         raise BadRule(f"{file}:1: unknown table {min(unknown)!r}")
-    words = _words_of(file, shared or {})
+    words = _words_of(file, shared or {}, sources)
     tables = data.get("rule", [])
     if not isinstance(tables, list):
         raise BadRule(f"{file}:1: write [[rule]], with two brackets")
@@ -253,13 +325,14 @@ def read_rules(file: Path, shared: Mapping[str, str] | None = None) -> list[Rule
     for index, table in enumerate(tables):
         first = starts[index] if index < len(starts) else 1
         last = starts[index + 1] - 1 if index + 1 < len(starts) else len(lines)
-        rules.append(_Reader(file, lines, first, last, words).rule(table))
+        rules.append(_Reader(file, sources, first, last, words).rule(table))
     return rules
 
 
-def read_lists(file: Path) -> list[WordList]:
+def read_lists(file: Path, sources: Sources | None = None) -> list[WordList]:
     """Read the word lists of one rule file and run their examples."""
-    data, lines = _parse(file)
+    sources = sources or Sources()
+    data, lines = sources.toml(file)
     tables = data.get("list", [])
     if not isinstance(tables, list):
         raise BadRule(f"{file}:1: write [[list]], with two brackets")
@@ -267,17 +340,17 @@ def read_lists(file: Path) -> list[WordList]:
     lists = []
     for index, table in enumerate(tables):
         first = starts[index] if index < len(starts) else 1
-        lists.append(_Reader(file, lines, first, len(lines), {}).word_list(table))
+        lists.append(_Reader(file, sources, first, len(lines), {}).word_list(table))
     return lists
 
 
-def _allowed(file: Path) -> list[str]:
+def _allowed(file: Path, sources: Sources) -> list[str]:
     """The words that one rule file lets through."""
-    data, lines = _parse(file)
+    data, lines = sources.toml(file)
     table = data.get("allow", {})
     if not isinstance(table, dict):
         raise BadRule(f"{file}:1: write [allow], with one bracket")
-    return _Reader(file, lines, 1, len(lines), {}).entries(table, "words file") if table else []
+    return _Reader(file, sources, 1, len(lines), {}).entries(table, "words file") if table else []
 
 
 @functools.cache
@@ -303,21 +376,9 @@ _FIELDS = frozenset(
 _LIST_FIELDS = "id label risk action roles why words file match no_match"
 
 
-def _parse(file: Path) -> tuple[dict[str, Any], list[str]]:
-    try:
-        source = file.read_text(encoding="utf-8")
-        return tomllib.loads(source), source.splitlines()
-    except tomllib.TOMLDecodeError as error:
-        found = _AT_LINE.search(str(error))
-        line = found.group(1) if found else "1"
-        raise BadRule(f"{file}:{line}: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRule(f"{file}:1: cannot be read: {error}") from None
-
-
-def _words_of(file: Path, shared: Mapping[str, str]) -> dict[str, str]:
+def _words_of(file: Path, shared: Mapping[str, str], sources: Sources) -> dict[str, str]:
     """`shared` and the `[words]` of a file, each as one group; a list may use those above it."""
-    data, lines = _parse(file)
+    data, lines = sources.toml(file)
     words = dict(shared)
     table = data.get("words", {})
     if not isinstance(table, dict):
@@ -361,10 +422,9 @@ def _spaced(pattern: str) -> str:
 class _Reader:
     """Reads one `[[rule]]`, knowing where in its file it stands."""
 
-    def __init__(
-        self, file: Path, lines: Sequence[str], first: int, last: int, words: Mapping[str, str]
-    ) -> None:
-        self.file, self.lines, self.first, self.last, self.words = file, lines, first, last, words
+    def __init__(self, file: Path, sources: Sources, first: int, last: int, words: Mapping[str, str]) -> None:
+        self.file, self.sources, self.first, self.last, self.words = file, sources, first, last, words
+        self.lines = sources.toml(file)[1]
 
     def bad(self, message: str, near: str = "") -> BadRule:
         line = _line_of(self.lines, self.first, self.last, near) if near else self.first
@@ -397,7 +457,7 @@ class _Reader:
             roles=self._roles(table),
             why=self._text(table, "why"),
             written=tuple(_named(pattern, self.words) for pattern in patterns),
-            patterns=tuple(re2.compile(f"(?:^| )({source})(?: |$)", _options()) for source in sources),
+            patterns=tuple(re2.compile(f"(?:^| )(?:{source})(?: |$)", _options()) for source in sources),
             unless=self._context(table, "unless", "(?:^| )", "(?: |$)"),
             unless_before=self._context(table, "unless_before", "(?:^| )", r"(?: [^a-z0-9 ]+)* ?$"),
             unless_after=self._context(table, "unless_after", r" ?(?:[^a-z0-9 ]+ )*", "(?: |$)"),
@@ -450,9 +510,12 @@ class _Reader:
             raise self.bad(f"unknown field {min(unknown)!r}", min(unknown))
         entries = self._texts(table, "words")
         if "file" in table:
-            file = self.file.parent / self._text(table, "file")
+            name = Path(self._text(table, "file"))
+            if name.is_absolute() or ".." in name.parts:  # elsewhere nobody would notice that it changed
+                raise self.bad("the file of a list stands beside this one, or in a folder beside it", "file")
+            file = self.file.parent / name
             try:
-                lines = file.read_text(encoding="utf-8").splitlines()
+                lines = self.sources.lines(file)
             except (OSError, UnicodeDecodeError) as error:
                 raise self.bad(f"{file} cannot be read: {error}", "file") from None
             entries = [*entries, *(line.strip() for line in lines if line.strip() and line[0] != "#")]
@@ -527,17 +590,24 @@ class _Reader:
             raise self.bad(f"unknown role: {error}", "roles") from None
 
 
-def _occurrences(pattern: Any, text: str) -> Iterator[tuple[int, int]]:
-    at = 0
-    for _ in range(MAX_HITS):
-        found = pattern.search(text, at)
+def _occurrences(
+    pattern: Any, text: str, read: str | bytes, passes: _Passes | None
+) -> Iterator[tuple[int, int]]:
+    """Where a pattern hits, without the spaces around it; `read` is the text as RE2 is given it."""
+    at = looked = 0
+    while looked < MAX_HITS and at <= len(text):
+        found = pattern.search(read, at)
         if found is None:
             return
-        start, end = found.span(1)
+        start, end = found.span()
+        start += text[start] == " "
+        end -= text[end - 1] == " "
+        if passes is not None and passes(start, end):
+            at = start + 1  # a hit that begins in here may reach beyond it
+            continue
+        looked += 1
         yield start, end
         at = max(end, at + 1)
-        if at > len(text):
-            return
 
 
 def _options() -> Any:

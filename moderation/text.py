@@ -15,10 +15,8 @@ same messages one after the other, so the views of the last `KEPT` texts are kep
 """
 
 import functools
-import itertools
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +55,8 @@ class Folded:
 
     The map back has the grain of words: a range that touches part of a word maps to the whole of it as it
     was written, because a word that was changed has no letters to point at. Few texts are ever asked where
-    something stands, so the map is made when it is first needed.
+    something stands, so the map is made when it is first needed. It has one entry for each of
+    `text.split(" ")`.
     """
 
     __slots__ = ("text", "_map", "_known", "_view")
@@ -66,40 +65,28 @@ class Folded:
         self.text = text
         self._view = view
         self._known = known
-        self._map: tuple[Sequence[int], Sequence[tuple[int, int]]] | None = None
-
-    @property
-    def offsets(self) -> Sequence[int]:
-        """Where each word begins in `text`."""
-        return self._mapped()[0]
+        self._map: Sequence[tuple[str, int, int]] | None = None
 
     @property
     def spans(self) -> Sequence[Span]:
         """Where each word stands in the original."""
         origin = self._view.origin
-        return [Span(origin[start], origin[end - 1] + 1) for start, end in self._mapped()[1]]
+        return [Span(origin[start], origin[end - 1] + 1) for _, start, end in self._words()]
 
     def span(self, start: int, end: int) -> Span:
         """The original's range for the words that `text[start:end]` touches."""
-        offsets, places = self._mapped()
-        if not places:
+        words = self._words()
+        if not words:
             return Span(0, 0)
-        first = max(bisect_right(offsets, start) - 1, 0)
-        last = max(bisect_right(offsets, max(end - 1, start)) - 1, first)
+        first = self.text.count(" ", 0, start)
+        last = self.text.count(" ", 0, max(end - 1, start))
         origin = self._view.origin
-        return Span(origin[places[first][0]], origin[places[last][1] - 1] + 1)
+        return Span(origin[words[first][1]], origin[words[last][2] - 1] + 1)
 
-    def _mapped(self) -> tuple[Sequence[int], Sequence[tuple[int, int]]]:
-        """Where each word begins in `text`, and from where to where it stands in the plain view."""
+    def _words(self) -> Sequence[tuple[str, int, int]]:
+        """Each word, and from where to where it stands in the plain view."""
         if self._map is None:
-            offsets: list[int] = []
-            places: list[tuple[int, int]] = []
-            at = 0
-            for word, start, end in _words(self._view.text, self._known):
-                offsets.append(at)
-                places.append((start, end))
-                at += len(word) + 1
-            self._map = offsets, places
+            self._map = _words(self._view.text, self._known)
         return self._map
 
 
@@ -191,7 +178,9 @@ _BOXED = (0x1F150, 0x1F170, 0x1F1E6)
 _INVISIBLE = frozenset({"Mn", "Me", "Cf", "Cc", "Cs", "Co", "Cn"})
 _SKIN = frozenset(map(chr, range(0x1F3FB, 0x1F400)))  # colours of the emoji before them
 
-_ENDS_RUN = frozenset(' \n,;:?()[]{}"/')
+_WORD = re.compile(r"[^ \n,;:?()\[\]{}\"/]+")
+_LATIN = re.compile(r"[a-z]")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @functools.cache
@@ -274,27 +263,15 @@ def _plain_singly(text: str) -> Plain:
 def _unmask(characters: list[str], looks: Sequence[tuple[int, str]]) -> None:
     """Put Latin letters for those that only look like them, in words where that is a disguise."""
     known = shipped_lexicon()
-    latin = sum("a" <= character <= "z" for character in characters)
-    foreign = sum(character > "\x7f" and character.isalpha() for character in characters)
+    text = "".join(characters)
+    latin = len(_LATIN.findall(text))
+    foreign = sum(map(str.isalpha, _NOT_ASCII.findall(text)))
     among_latin = latin > 0 and latin >= 4 * (foreign - len(looks))  # what looks like nothing Latin counts
-    run = [0] * len(characters)  # which word each character belongs to
-    number = 0
-    for at, character in enumerate(characters):
-        number += character in _ENDS_RUN
-        run[at] = number
-    for _, group in itertools.groupby(looks, key=lambda seen: run[seen[0]]):
-        seen = list(group)
-        first = last = seen[0][0]
-        while first and run[first - 1] == run[last] and characters[first - 1] not in _ENDS_RUN:
-            first -= 1
-        last = seen[-1][0] + 1
-        while last < len(characters) and run[last] == run[seen[0][0]]:
-            last += 1
-        word = characters[first:last]
-        for at, look in seen:
-            word[at - first] = look
-        mixed = any("a" <= character <= "z" for character in characters[first:last])
-        if not mixed:
+    for first, last, seen in _by_word(text, looks):
+        if _LATIN.search(text, first, last) is None:
+            word = characters[first:last]
+            for at, look in seen:
+                word[at - first] = look
             letters = "".join(character for character in word if character.isalpha())
             if among_latin:
                 disguise = len(letters) == 1 or letters in known.known or letters in known.slips
@@ -304,6 +281,20 @@ def _unmask(characters: list[str], looks: Sequence[tuple[int, str]]) -> None:
                 continue
         for at, look in seen:
             characters[at] = look
+
+
+def _by_word(
+    text: str, looks: Sequence[tuple[int, str]]
+) -> Iterator[tuple[int, int, Sequence[tuple[int, str]]]]:
+    """Where each word that has look-alikes begins and ends, and these."""
+    at = 0
+    for found in _WORD.finditer(text):
+        first, last = found.span()
+        begin = at
+        while at < len(looks) and looks[at][0] < last:
+            at += 1
+        if at > begin:
+            yield first, last, looks[begin:at]
 
 
 # --- words --------------------------------------------------------------------------------------------
@@ -400,8 +391,7 @@ _LETTERS_ONLY = re.compile(r"[a-z]+\Z")
 _RUN = re.compile(r"([a-z])\1{2,}")
 _ANY_RUN = re.compile(r"(.)\1+")
 
-# A chunk is what stands between spaces. Inside it, words are what is left at either side of a mark.
-_CHUNK = re.compile(r"\S+")
+# Inside a run without spaces, words are what is left at either side of a mark.
 _LETTER = r"[a-z0-9\u00df-\u1fff\u3040-\ud7ff]"
 _PIECE = re.compile(
     rf"[@$]?{_LETTER}(?:[^\s,;:?\"()\[\]{{}}<>=&\u2190-\u2bff\U00010000-\U0010ffff]*(?:{_LETTER}|(?<=[*@$])))?"
@@ -467,29 +457,34 @@ def _met(chunk: str, known: Lexicon) -> tuple[str, tuple[tuple[str, int, int], .
     return read
 
 
-def _words(text: str, known: Lexicon) -> Iterator[tuple[str, int, int]]:
+def _words(text: str, known: Lexicon) -> list[tuple[str, int, int]]:
     """Each word of the folded view with its range in the plain one."""
+    memo = known.memo
+    words: list[tuple[str, int, int]] = []
     spelled: list[tuple[str, int]] = []  # single letters in a row, each with its place
     apart = False  # the row stands two spaces from its neighbours: a word even if it is short
-    for chunk in _CHUNK.finditer(text):
-        start, end = chunk.span()
-        if end - start == 1 and text[start].isalnum() and text[start].isascii():
+    end = 0
+    for run in text.split():
+        start = text.index(run, end)  # right there: only spaces stand between
+        end = start + len(run)
+        if len(run) == 1 and run.isascii() and run.isalnum():
             # Two spaces end a spelled word: "i m  d o n e".
             if spelled and start - spelled[-1][1] != 2:
-                yield from _spelled(spelled, known, apart=True)
+                words += _spelled(spelled, known, apart=True)
                 spelled, apart = [], True
-            spelled.append((text[start], start))
+            spelled.append((run, start))
             continue
         if spelled:
-            yield from _spelled(spelled, known, apart=apart)
+            words += _spelled(spelled, known, apart=apart)
             spelled = []
         apart = False
-        for word, first, last in _met(chunk.group(), known)[1]:
-            yield word, start + first, start + last
+        for word, first, last in (memo.get(run) or _met(run, known))[1]:
+            words.append((word, start + first, start + last))
         if "\n" in text[end : end + 2]:
-            yield ".", end, end + 1
+            words.append((".", end, end + 1))
     if spelled:
-        yield from _spelled(spelled, known, apart=apart)
+        words += _spelled(spelled, known, apart=apart)
+    return words
 
 
 def _spelled(
@@ -505,11 +500,13 @@ def _spelled(
             at = 0
             for word in words:
                 length = min(len(word), len(letters) - at) if len(words) > 1 else len(letters)
-                yield _word(word, known), letters[at][1], letters[at + length - 1][1] + 1
+                for meant in _word(word, known).split(" "):  # "i d k" is three words
+                    yield meant, letters[at][1], letters[at + length - 1][1] + 1
                 at += length
             return
     for letter, at in letters:
-        yield known.shorthand.get(letter, letter), at, at + 1
+        for meant in known.shorthand.get(letter, letter).split(" "):
+            yield meant, at, at + 1
 
 
 def _segment(joined: str, known: Lexicon) -> list[str] | None:

@@ -3,8 +3,8 @@
 No single message says that a mentor drifts over a boundary, that an address comes in riddles, or that
 somebody goes down bit by bit. `step` adds one message's signals to what was seen before, and says when the
 whole of it is a reason for an adult to know. It sees signals, never text: scores of the best classifier that
-answered, and what rules and the check for contact details found. A message that no classifier could judge
-washes nothing away.
+answered, and what rules and the check for contact details found. A message that no classifier could judge, or
+that is in a language which none of them was measured on, washes nothing away.
 
 The score is a logistic one over what the state holds. No weight on evidence is under nought, so that
 more of it never lowers the score. Weights and thresholds are data, models/trajectory.toml, written by
@@ -19,13 +19,23 @@ import json
 import math
 import struct
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from operator import mul
 from pathlib import Path
 
+from moderation.language import STAGE as LANGUAGE
 from moderation.linear import MODELS, BadModel
-from moderation.verdict import LEVEL_LABELS, RISK_LABELS, Risk, Role, Signal, Submission, Verdict
+from moderation.verdict import (
+    LEVEL_LABELS,
+    RISK_LABELS,
+    TOGETHER_LABELS,
+    Action,
+    Risk,
+    Role,
+    Signal,
+    Verdict,
+)
 
 STAGE = "trajectory"
 
@@ -44,6 +54,9 @@ SPEAKERS = (Role.PUPIL, Role.MENTOR)
 
 LINES = ("slow", "fast", "peak")
 """For each speaker and kind of evidence: a slow and a fast moving mean, and the most so far."""
+
+TOGETHER_LINES = ("last", "fast", "peak")
+"""For each of `TOGETHER_LABELS`: the newest answer, a moving mean of them, and the most so far."""
 
 COUNTS = (
     "mentor.asks",  # asks directly about suicide, harm or safety
@@ -74,14 +87,20 @@ COUNTS = (
 )
 """What rules found, counted: each hit is 1, and fades with every turn. Those of course.toml only mark."""
 
+CLEAR = 3_500
+"""From here on, of `ONE`, what `TOGETHER_LABELS` name is told; under it, what most evidence is for."""
+
+REACH = 4.0
+"""Log-odds of a score of `TOGETHER_LABELS` that count as full evidence, and below nought as none."""
+
 QUIET = 0.05
 """Scores up to this are no evidence: classifiers need not report them."""
 
 ONE = 10_000
 """Numbers of the state are whole: 1.0 is this. So a state that was written and read again is the same."""
 
-VERSION = 1
-"""Of the state's form. Count up when `EVIDENCE`, `LINES`, `COUNTS` or `PATTERNS` change."""
+VERSION = 2
+"""Of the state's form. Count up when what it holds changes: `EVIDENCE`, `COUNTS`, `PATTERNS` and so on."""
 
 MOST = 30_000
 """Where counting stops."""
@@ -120,6 +139,7 @@ class Pattern:
     about: Role
     evidence: Mapping[Role, tuple[str, ...]]
     counts: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
 
     @property
     def why(self) -> str:
@@ -136,13 +156,21 @@ PATTERNS = (
         Role.MENTOR,
         {Role.MENTOR: ("boundary", "personal_data", *_UNKIND), Role.PUPIL: ("boundary",)},
         ("mentor.breach", "course.closer", "course.round_the_rules"),
+        ("together:boundary_drift",),
     ),
-    Pattern("grooming_by_mentor", Role.MENTOR, {Role.MENTOR: ("grooming", "sexual")}, ("course.offers",)),
+    Pattern(
+        "grooming_by_mentor",
+        Role.MENTOR,
+        {Role.MENTOR: ("grooming", "sexual")},
+        ("course.offers",),
+        ("together:grooming_by_mentor",),
+    ),
     Pattern(
         "grooming",
         Role.PUPIL,
         {Role.PUPIL: ("grooming", "sexual")},
         ("pupil.reach", "course.probes", "course.deflects"),
+        ("together:grooming",),
     ),
     Pattern(
         "going_down",
@@ -157,15 +185,21 @@ PATTERNS = (
             "course.asks_harm",
             "pupil.no_denial",
         ),
+        ("together:going_down", "together:crisis"),
     ),
     Pattern(
         "disclosure",
         Role.PUPIL,
         {Role.PUPIL: _HURT, Role.MENTOR: _HURT},
         ("pupil.worry", "mentor.limits", "course.hides", "course.takes_seriously"),
+        ("together:disclosure",),
     ),
     Pattern(
-        "attack", Role.PUPIL, {Role.PUPIL: _UNKIND}, ("pupil.attack", "course.needles", "course.objects")
+        "attack",
+        Role.PUPIL,
+        {Role.PUPIL: _UNKIND},
+        ("pupil.attack", "course.needles", "course.objects"),
+        ("together:attack",),
     ),
     Pattern("no_denial", Role.PUPIL, {Role.PUPIL: ("self_harm",)}, ("pupil.no_denial",)),
     Pattern(
@@ -173,11 +207,17 @@ PATTERNS = (
         Role.PUPIL,
         {Role.PUPIL: ("personal_data",)},
         ("pupil.piece", "mentor.refuses", "course.pieces", "course.stops_details"),
+        ("together:pieces",),
     ),
 )
-"""Each with what speaks for it. Levels speak for all, and name none."""
+"""Each with what speaks for it. Levels, and `together:risk`, speak for all and name none."""
 
-UNANSWERED = next(at for at, pattern in enumerate(PATTERNS) if pattern.name == "no_denial")
+_AT = {pattern.name: at for at, pattern in enumerate(PATTERNS)}
+
+UNANSWERED = _AT["no_denial"]
+
+UNNAMED = _AT["going_down"]
+"""What is told where nothing speaks for any pattern, but levels alone: that blames nobody."""
 
 WHY: Mapping[str, str] = {
     "trajectory.boundary_drift": "Step by step, the mentor leaves what mentors may do.",
@@ -192,15 +232,16 @@ WHY: Mapping[str, str] = {
 """What each `why` of a signal means, for staff."""
 
 _ZEROS = (0,) * (2 * _EACH)
+_APART = (0,) * (len(TOGETHER_LINES) * len(TOGETHER_LABELS))
 
 
 class UnknownState(ValueError):
     """A stored state is of another version, or none at all; the message says so, and quotes nothing."""
 
 
-_LENGTHS = (2, len(_ZEROS), len(_ZEROS), len(_ZEROS), len(COUNTS), 1, len(PATTERNS), 1)
+_LENGTHS = (2, len(_ZEROS), len(_ZEROS), len(_ZEROS), len(_APART), len(COUNTS), 1, len(PATTERNS), 1)
 _CUTS = tuple((sum(_LENGTHS[:at]), sum(_LENGTHS[: at + 1])) for at in range(len(_LENGTHS)))
-_HIGHEST = (MOST, ONE, ONE, ONE, MOST, ONE, int(Risk.IMMEDIATE), MOST)
+_HIGHEST = (MOST, ONE, ONE, ONE, ONE, MOST, ONE, int(Risk.IMMEDIATE), MOST)
 _PACKED = struct.Struct(f"<{sum(_LENGTHS)}H")
 
 
@@ -216,6 +257,7 @@ class State:
     slow: tuple[int, ...] = _ZEROS
     fast: tuple[int, ...] = _ZEROS
     peak: tuple[int, ...] = _ZEROS
+    together: tuple[int, ...] = _APART  # each of `TOGETHER_LINES` for each of `TOGETHER_LABELS`
     counts: tuple[int, ...] = (0,) * len(COUNTS)
     mood: int = 0  # how troubled the pupil sounded, over a longer time than `slow`
     told: tuple[int, ...] = (0,) * len(PATTERNS)
@@ -223,7 +265,16 @@ class State:
 
     def to_json(self) -> str:
         """The state as one short line: a version, and the numbers packed."""
-        rows = (self.turns, self.slow, self.fast, self.peak, self.counts, (self.mood,), self.told)
+        rows = (
+            self.turns,
+            self.slow,
+            self.fast,
+            self.peak,
+            self.together,
+            self.counts,
+            (self.mood,),
+            self.told,
+        )
         packed = _PACKED.pack(*itertools.chain(*rows), self.since)
         return f'[{VERSION},"{binascii.b2a_base64(packed, newline=False).decode()}"]'
 
@@ -243,8 +294,12 @@ class State:
         for values, most in zip(cut, _HIGHEST, strict=True):
             if max(values) > most:
                 raise UnknownState("not a state")
-        turns, slow, fast, peak, counts, mood, told, since = cut
-        return State(turns, slow, fast, peak, counts, mood[0], told, since[0])
+        turns, slow, fast, peak, together, counts, mood, told, since = cut
+        return State(turns, slow, fast, peak, together, counts, mood[0], told, since[0])
+
+    def unsettled(self, score: float) -> bool:
+        """Whether the last message that was read with the turns before it showed this much, or more."""
+        return self.together[0] >= _likelihood(score)
 
     def untold(self) -> "State":
         """The same, as if nothing had been told of it yet."""
@@ -265,6 +320,7 @@ def resumed(text: str | None) -> tuple[State, bool]:
 
 FEATURES = (
     *(f"{who.value}.{line}.{kind}" for line in LINES for who in SPEAKERS for kind in EVIDENCE),
+    *(f"{line}.{kind}" for line in TOGETHER_LINES for kind in TOGETHER_LABELS),
     *COUNTS,
     "mood",
 )
@@ -309,7 +365,8 @@ def _mask(pattern: Pattern) -> tuple[bool, ...]:
         for who, kinds in pattern.evidence.items()
         for line in LINES
         for kind in kinds
-    } | set(pattern.counts)
+    }
+    own |= {f"{line}.{kind}" for line in TOGETHER_LINES for kind in pattern.together} | set(pattern.counts)
     return tuple(name in own for name in FEATURES)
 
 
@@ -318,7 +375,7 @@ _MASKS = tuple(_mask(pattern) for pattern in PATTERNS)
 
 def _rest(state: State) -> tuple[int, ...]:
     falling = max(state.fast[_CONCERN], state.slow[_CONCERN]) - state.mood
-    return *(min(ONE, count // 3) for count in state.counts), max(0, falling)
+    return *state.together, *(min(ONE, count // 3) for count in state.counts), max(0, falling)
 
 
 def features(state: State) -> tuple[float, ...]:
@@ -407,7 +464,13 @@ def step(
         return after, ()
     found = tuple(map(mul, known.weights, features(after)))
     shares = [sum(itertools.compress(found, mask)) for mask in _MASKS]
-    at = UNANSWERED if unanswered else max(range(len(PATTERNS)), key=lambda place: shares[place])
+    named = [_named(pattern, after) for pattern in PATTERNS]
+    if max(named) >= CLEAR:
+        at = max(range(len(PATTERNS)), key=lambda place: named[place])
+    else:
+        at = max(range(len(PATTERNS)), key=lambda place: shares[place]) if any(shares) else UNNAMED
+    if unanswered:
+        at = UNANSWERED
     pattern = PATTERNS[at]
     if after.told[at] >= risk and after.since < known.again:
         return after, ()
@@ -427,22 +490,6 @@ def step(
 def begun_with(note: Verdict) -> State:
     """The state of a conversation that begins with a pupil's note: judged by itself, and told by itself."""
     return step(State(), Role.PUPIL, note.signals, note.degraded)[0].untold()
-
-
-def continued(batch: Sequence[Submission], states: Mapping[str, State]) -> list[Submission]:
-    """Submissions of which some go on where an earlier batch of their conversations ended."""
-    return [
-        replace(one, so_far=states[one.conversation]) if one.conversation in states else one for one in batch
-    ]
-
-
-def reached(batch: Sequence[Submission], verdicts: Sequence[Verdict]) -> dict[str, State]:
-    """Where the conversations of a batch stand after it, for `continued`."""
-    return {
-        one.conversation: verdict.so_far
-        for one, verdict in zip(batch, verdicts, strict=True)
-        if one.conversation and verdict.so_far is not None
-    }
 
 
 def about(why: str) -> Role | None:
@@ -466,7 +513,8 @@ def observed(
         for at, count in enumerate(state.counts)
     )
     slow, fast, peak, mood = state.slow, state.fast, state.peak, state.mood
-    seen = _evidence(signals, degraded)
+    missing = frozenset(degraded)
+    seen = _evidence(signals, missing)
     if seen is not None:
         if cleared:
             seen = [value * weights.cleared // 1_000 for value in seen]
@@ -475,9 +523,32 @@ def observed(
         peak = (*peak[:first], *map(max, peak[first:last], seen), *peak[last:])
         if role is Role.PUPIL:
             mood += (seen[_CONCERN] - mood) * weights.mood // 1_000
+    together = state.together if LANGUAGE in missing else _together(state.together, signals, weights.fast)
     own = SPEAKERS.index(role)
     turns = (min(MOST, state.turns[0] + (own == 0)), min(MOST, state.turns[1] + (own == 1)))
-    return State(turns, slow, fast, peak, counts, max(0, mood), state.told, min(MOST, state.since + 1))
+    since = min(MOST, state.since + 1)
+    return State(turns, slow, fast, peak, together, counts, max(0, mood), state.told, since)
+
+
+def _together(before: tuple[int, ...], signals: Sequence[Signal], rate: int) -> tuple[int, ...]:
+    """The lines of what messages show together; a message that was not read so leaves them as they are.
+
+    So does one that a rule holds as an insult and nothing worse: it is a moderator's, and counted by itself.
+    An adult is told when insults go on, not of the first.
+    """
+    if any(_insult(one) for one in signals):
+        return before
+    scores = {one.label: one.score for one in signals if one.label in TOGETHER_LABELS}
+    if not scores:
+        return before
+    seen = [_likelihood(scores.get(label, 0.0)) for label in TOGETHER_LABELS]
+    each = len(TOGETHER_LABELS)
+    fast, peak = before[each : 2 * each], before[2 * each :]
+    return (*seen, *_towards(fast, seen, rate), *map(max, peak, seen))
+
+
+def _insult(signal: Signal) -> bool:
+    return signal.label.startswith("toxicity:") and signal.action is not Action.DELIVER and not signal.risk
 
 
 def _towards(line: Sequence[int], seen: Sequence[int], rate: int) -> list[int]:
@@ -510,9 +581,14 @@ def _hits(role: Role, signals: Sequence[Signal], asked: bool) -> tuple[set[int],
     return hits, cleared and not certain and role is Role.MENTOR
 
 
-def _evidence(signals: Sequence[Signal], degraded: Iterable[str]) -> list[int] | None:
-    """What the best classifier that answered says, one value for each of `EVIDENCE`; None where none did."""
-    missing = set(degraded)
+def _evidence(signals: Sequence[Signal], missing: Set[str]) -> list[int] | None:
+    """What the best classifier that answered says, one value for each of `EVIDENCE`.
+
+    None where none did, or where they were asked about a language that they cannot judge: what they answer
+    then is next to nothing, and that it is so says nothing.
+    """
+    if LANGUAGE in missing:
+        return None
     for stage in CLASSIFIERS:
         scores: dict[str, float] = {}
         for one in signals:
@@ -521,12 +597,24 @@ def _evidence(signals: Sequence[Signal], degraded: Iterable[str]) -> list[int] |
                 scores[kind] = max(scores.get(kind, 0.0), one.score)
         if scores:
             return [_amount(scores.get(kind, 0.0)) for kind in EVIDENCE]
-    return None if missing.intersection(CLASSIFIERS) else [0] * _EACH
+    return None if missing & set(CLASSIFIERS) else [0] * _EACH
 
 
 def _amount(score: float) -> int:
     """A score as evidence: a small one counts for something, for many small ones are what gathers."""
     return int(math.sqrt(max(0.0, score - QUIET) / (1 - QUIET)) * ONE)
+
+
+def _named(pattern: Pattern, state: State) -> int:
+    """How much messages with the turns before them speak for a pattern, of late."""
+    first = len(TOGETHER_LABELS)  # of the line "fast"
+    return max((state.together[first + TOGETHER_LABELS.index(one)] for one in pattern.together), default=0)
+
+
+def _likelihood(score: float) -> int:
+    """A calibrated score as evidence: its log-odds, for that is what adds up."""
+    odds = math.log(max(score, 1e-6) / max(1 - score, 1e-6))
+    return int(min(1.0, max(0.0, (odds + REACH) / (2 * REACH))) * ONE)
 
 
 def _label(pattern: Pattern, state: State) -> str:

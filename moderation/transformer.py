@@ -5,7 +5,9 @@ onnxruntime on one thread. Messages are read one by one: dynamic quantisation sc
 in a batch a message's score would hang on its neighbours. Alone it is the same today and in a replay.
 
 A text of more than `WINDOW` pieces is cut at word ends, and the `WINDOWS` parts that the linear tier finds
-most alarming are read; a label's score is the highest of them. So the cost of a message is bounded.
+most alarming are read; a label's score is the highest of them. A message of a conversation that is no longer
+than that is read once more, behind the turns before it: what it shows there is evidence for the fold
+(trajectory.py). So the cost of a message is bounded.
 """
 
 import hashlib
@@ -21,18 +23,27 @@ from numpy.typing import NDArray
 
 from moderation.linear import MODELS, RISK, TOXICITY, BadModel, Linear
 from moderation.text import fold
-from moderation.verdict import Role, Signal, Submission
+from moderation.verdict import TOGETHER_LABELS, Role, Signal, Submission, Turn
 
 STAGE = "transformer"
 
 LABELS = (*RISK, *TOXICITY)
-"""Every label the model scores, in the order of its outputs."""
+"""What the model scores of a message by itself, in the order of its outputs."""
+
+OUTPUTS = (*LABELS, *TOGETHER_LABELS)
+"""Every output: the latter are read of a message with the turns before it."""
 
 WINDOW = 46
 """Pieces of words that are read at once, besides the two that mark beginning and end."""
 
 WINDOWS = 2
 """Parts of a long text that are read."""
+
+CONTEXT = 80
+"""Pieces of earlier turns that are read before a message of a conversation: about six turns."""
+
+MOST_OF_A_TURN = 40
+"""Pieces of one earlier turn that are read: so that one long one does not push out all others."""
 
 MAX_PIECES_A_WORD = 12
 """A word of more pieces than this is noise: it is read as unknown."""
@@ -42,6 +53,9 @@ LEAST_SCORE = 0.02
 
 MENTOR_WORDS = ("mentor", ":")
 """What stands before a mentor's text: the same words ask for other things from a mentor."""
+
+PUPIL_WORDS = ("pupil", ":")
+"""What stands before a pupil's earlier turn; a pupil's own message has nothing before it."""
 
 _Floats = NDArray[np.float32]
 
@@ -63,6 +77,7 @@ class WordPiece:
         except KeyError as error:
             raise BadModel(f"the vocabulary lacks {error.args[0]}") from None
         self._known: dict[str, tuple[int, ...]] = {}
+        self._longest = max(map(len, pieces))
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -85,7 +100,7 @@ class WordPiece:
         if len(word) > 100:
             return (self.unknown,)
         while at < len(word):
-            end = len(word)
+            end = min(len(word), at + self._longest)
             while end > at and (piece := ("##" if at else "") + word[at:end]) not in self._ids:
                 end -= 1
             if end == at or len(pieces) == MAX_PIECES_A_WORD:
@@ -147,6 +162,38 @@ def parts(folded: str, pieces: WordPiece, *, mentor: bool) -> list[Part]:
     return found
 
 
+def window(submission: Submission, pieces: WordPiece) -> tuple[int, ...]:
+    """A message behind the turns before it, the newest of them whole: `[CLS] turns [SEP] message [SEP]`.
+
+    The model gathers its answer over what stands between the last two marks; the rest is there to be
+    looked at. A message of several parts is read by its first.
+    """
+    mentor = submission.role is Role.MENTOR
+    message = parts(fold(submission.text).text, pieces, mentor=mentor)[0].ids[1:]
+    before: list[int] = []
+    for turn in reversed(submission.recent):
+        room = CONTEXT - len(before)
+        own = _turn(turn, pieces)
+        before[:0] = own[max(0, len(own) - room) :]
+        if len(before) >= CONTEXT:
+            break
+    return (pieces.begin, *before, pieces.end, *message)
+
+
+def whole(submission: Submission, pieces: WordPiece) -> bool:
+    """Whether `window` has all of the message: nothing may be called harmless by half of it."""
+    prefix = MENTOR_WORDS if submission.role is Role.MENTOR else ()
+    words = pieces.words(" ".join((*prefix, fold(submission.text).text)))
+    return sum(map(len, words)) <= WINDOW
+
+
+def _turn(turn: Turn, pieces: WordPiece) -> list[int]:
+    who = MENTOR_WORDS if turn.role is Role.MENTOR else PUPIL_WORDS
+    prefix = [piece for word in pieces.words(" ".join(who)) for piece in word]
+    text = [piece for word in pieces.words(fold(turn.text).text) for piece in word]
+    return prefix + text[:MOST_OF_A_TURN]
+
+
 class Transformer:
     """The model with its calibration. Not for several threads at once: a stage gives it one."""
 
@@ -164,17 +211,17 @@ class Transformer:
         self._session = session
         self.pieces = pieces
         self._calibration = np.asarray(calibration, np.float32)
-        if self._calibration.shape != (len(LABELS), 3) or not np.isfinite(self._calibration).all():
+        if self._calibration.shape != (len(OUTPUTS), 3) or not np.isfinite(self._calibration).all():
             raise BadModel("the calibration does not have three numbers a label")
         self._linear = linear
         self._places = [linear.labels.index(label) for label in LABELS]
         self.least_score = least_score
 
     def logits(self, ids: Sequence[int]) -> _Floats:
-        """Uncalibrated log-odds of one stretch, (labels,)."""
+        """Uncalibrated log-odds of one stretch, (outputs,)."""
         row = np.asarray([ids], np.int64)
         (scores,) = self._session.run(None, {"ids": row})
-        if scores.shape != (1, len(LABELS)):
+        if scores.shape != (1, len(OUTPUTS)):
             raise ValueError("the model gave the wrong shape")
         return np.asarray(scores[0], np.float32)
 
@@ -187,7 +234,12 @@ class Transformer:
             alarming = self._linear.probabilities(alone)[:, self._linear.labels.index("level:high")]
             chosen = sorted(range(len(found)), key=lambda at: -float(alarming[at]))[:WINDOWS]
             found = [found[at] for at in sorted(chosen)]
-        return np.asarray(np.max([self.logits(part.ids) for part in found], axis=0), np.float32)
+        read = [self.logits(part.ids)[: len(LABELS)] for part in found]
+        return np.asarray(np.max(read, axis=0), np.float32)
+
+    def together_odds(self, submission: Submission) -> _Floats:
+        """Uncalibrated log-odds of what a message shows beside the turns before it, (together labels,)."""
+        return self.logits(window(submission, self.pieces))[len(LABELS) :]
 
     def linear_odds(self, batch: Sequence[Submission]) -> _Floats:
         """The first tier's log-odds, (messages, labels), in the order of `LABELS`."""
@@ -199,20 +251,37 @@ class Transformer:
         if not batch:
             return np.zeros((0, len(LABELS)), np.float32)
         own = np.stack([self.odds(submission) for submission in batch])
-        of_own, of_linear, intercept = self._calibration.T
-        odds = own * of_own + self.linear_odds(batch) * of_linear + intercept
-        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32)
+        of_own, of_linear, intercept = self._calibration[: len(LABELS)].T
+        return _scores(own * of_own + self.linear_odds(batch) * of_linear + intercept)
+
+    def together(self, submission: Submission) -> _Floats:
+        """Calibrated scores of what a message shows beside the turns before it, (together labels,)."""
+        of_own, _, intercept = self._calibration[len(LABELS) :].T
+        return _scores(self.together_odds(submission) * of_own + intercept)
 
     def read(self, batch: Sequence[Submission]) -> list[list[Signal]]:
-        """Signals for every message, strongest first; one at least, by which it is known to have answered."""
+        """Signals for every message, strongest first; one at least, by which it is known to have answered.
+
+        For one of a conversation there follows what it shows together with the turns before it, where all
+        of it can be read so.
+        """
+        found = [self._signals(LABELS, row) for row in self.probabilities(batch)]
+        for submission, signals in zip(batch, found, strict=True):
+            talks = submission.so_far is not None or bool(submission.conversation)
+            if talks and whole(submission, self.pieces):
+                signals += self._signals(TOGETHER_LABELS, self.together(submission))
+        return found
+
+    def _signals(self, labels: Sequence[str], row: _Floats) -> list[Signal]:
         return [
-            [
-                Signal(label=LABELS[at], score=float(row[at]), stage=STAGE, why=STAGE)
-                for place, at in enumerate(np.argsort(-row))
-                if not place or row[at] >= self.least_score or not np.isfinite(row[at])
-            ]
-            for row in self.probabilities(batch)
+            Signal(label=labels[at], score=float(row[at]), stage=STAGE, why=STAGE)
+            for place, at in enumerate(np.argsort(-row))
+            if not place or row[at] >= self.least_score or not np.isfinite(row[at])
         ]
+
+
+def _scores(odds: _Floats) -> _Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float32)
 
 
 def available(folder: Path = MODELS) -> bool:
@@ -234,7 +303,7 @@ def load_transformer(
     graph = _checked(folder / "transformer.onnx", about, "sha256")
     vocabulary = _checked(folder / "transformer.vocab.txt", about, "vocabulary_sha256")
     calibration = about.get("calibration")
-    if not isinstance(calibration, Mapping) or set(calibration) != set(LABELS):
+    if not isinstance(calibration, Mapping) or set(calibration) != set(OUTPUTS):
         raise BadModel(f"{about_file} must have a calibration for each label")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -244,7 +313,7 @@ def load_transformer(
     except Exception as error:
         raise BadModel(f"{folder / 'transformer.onnx'} is not a model: {type(error).__name__}") from None
     try:
-        numbers = [_calibration(calibration[label]) for label in LABELS]
+        numbers = [_calibration(calibration[label]) for label in OUTPUTS]
     except (TypeError, ValueError):
         raise BadModel(f"{about_file}: a calibration is three numbers") from None
     return Transformer(

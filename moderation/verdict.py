@@ -34,6 +34,22 @@ TOXICITY_LABELS = ("toxicity", "severe_toxicity", "obscene", "threat", "insult",
 LEVEL_LABELS = ("level:concern", "level:high", "level:immediate")
 """How much a message asks for, whatever it is about: a classifier's chance of "at least this much"."""
 
+TOGETHER_LABELS = (
+    "together:risk",
+    "together:boundary_drift",
+    "together:grooming_by_mentor",
+    "together:grooming",
+    "together:going_down",
+    "together:disclosure",
+    "together:attack",
+    "together:crisis",
+    "together:pieces",
+)
+"""What a message shows beside the turns before it: that an adult would want to know by now, and why.
+
+Evidence for the fold over a conversation (trajectory.py), never for the message itself.
+"""
+
 
 class Role(enum.StrEnum):
     """Who speaks, as far as moderation needs to know it."""
@@ -101,11 +117,10 @@ class Submission:
     room: str = ""  # the kind of room, likewise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class Signal(NamedTuple):
     """One observation by one stage."""
 
-    label: str  # one of RISK_LABELS or LEVEL_LABELS, or "toxicity:" and one of TOXICITY_LABELS
+    label: str  # one of RISK_LABELS, LEVEL_LABELS, TOGETHER_LABELS; or "toxicity:" and a TOXICITY_LABELS
     score: float  # 0 to 1; a rule's is 1.0
     stage: str
     why: str  # the rule's id or the classifier's name: never text of the message
@@ -127,4 +142,5 @@ class Verdict:
     degraded: frozenset[str] = field(default_factory=frozenset)
     so_far: "State | None" = None  # the conversation with this message; None where it was one by itself
     about: Role | None = None  # whose risk it is, where the sender's own words carry none
+    counted: Risk = Risk.NONE  # what scores alone ask for and the conversation only counts: told by its end
     policy_version: str

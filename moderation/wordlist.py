@@ -6,6 +6,7 @@ starred spellings are found too, and slips in longer words. The work on a messag
 list: its words are looked up, one by one.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ MAX_PHRASE = 12
 """Words of one entry; a longer one is refused."""
 
 MAX_HITS = 16
-"""Hits of one list that are told of one message."""
+"""Hits of one list that are told of one message; those that are let through are not counted."""
 
 
 class BadList(ValueError):
@@ -68,23 +69,26 @@ class Phrases:
 
     def find(self, text: str) -> list[Span]:
         """Where they stand in a text as it was written: the longest at each place, at most `MAX_HITS`."""
+        return list(itertools.islice(self.hits(text), MAX_HITS))
+
+    def hits(self, text: str) -> Iterator[Span]:
+        """All of them, one after the other."""
         if not self._firsts:
-            return []
+            return
         view = fold(text, lexicon=self._lexicon)
         words = view.text.split(" ")
-        if self._firsts.isdisjoint(words):
-            return []
-        return list(self._hits(view, words))
+        if not self._firsts.isdisjoint(words):
+            yield from self._hits(view, words)
 
     def _hits(self, view: Folded, words: Sequence[str]) -> Iterator[Span]:
-        at = found = 0
-        while at < len(words) and found < MAX_HITS:
+        at = 0
+        while at < len(words):
             after = at + 1
             for phrase in self._by_first.get(words[at], ()):
                 if end := _ends(words, at, phrase):
                     spans = view.spans
                     yield Span(spans[at].start, spans[end - 1].end)
-                    found, after = found + 1, end
+                    after = end
                     break
             at = after
 
@@ -117,9 +121,10 @@ class WordList:
     roles: frozenset[Role] = frozenset(Role)
 
     def read(self, submission: Submission, allowed: Sequence[Span] = ()) -> list[Signal]:
-        """A signal for each hit that does not lie inside what is allowed."""
+        """A signal for each hit that does not lie inside what is allowed, up to `MAX_HITS`."""
         if submission.role not in self.roles:
             return []
+        counting = (span for span in self.words.hits(submission.text) if not inside(span, allowed))
         return [
             Signal(
                 label=self.label,
@@ -130,8 +135,7 @@ class WordList:
                 risk=self.risk,
                 action=self.action,
             )
-            for span in self.words.find(submission.text)
-            if not inside(span, allowed)
+            for span in itertools.islice(counting, MAX_HITS)
         ]
 
 

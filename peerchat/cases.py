@@ -5,19 +5,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from escalation import alert as life
 from escalation.alert import Alert, AlertError, AlertState
-from escalation.duty import LEASE
-from escalation.ladder import SchoolDay, Step
+from escalation.ladder import Step
 from escalation.triage import flagged
 from moderation.verdict import Risk, Role
 from peerchat import frames, views
 from peerchat.course import check_live, member_conversation, pause_conversation, resume_conversation
 from peerchat.course import end_conversation as end_for_all
 from peerchat.errors import CaseError, Forbidden, NotAllowed, UnknownObject
+from peerchat.leaving import gone
 from peerchat.model import PAUSED_BY_STAFF, Actor, ConversationState, ReviewState
 from peerchat.ports import Event, to_members
 from peerchat.review import lines_for, transcript_line
@@ -27,6 +27,9 @@ from peerchat.store.sql import Store, Tx
 from peerchat.telling import emit_alert, emit_evidence, tell_help
 
 IN_APP = "in_app"
+PRESSED, MISTAKE = ("raised", "evidence"), "said_mistake"
+"""Kinds of lines in a chronology: that somebody raised it, and that they say it was by mistake."""
+
 EXCERPT_BEFORE, EXCERPT_AFTER = 3, 1
 """Lines shown around what raised an alert: the least that is needed first."""
 
@@ -72,6 +75,7 @@ class Cases:
                 sender=actor.member,
                 role=actor.role,
                 pupil=pupil.member if pupil is not None else None,
+                about_adult=frame.about == "adult",
             )
             alert, new = tx.alerts.raise_or_fold(
                 concern,
@@ -97,6 +101,23 @@ class Cases:
         self._alerted()
         return id
 
+    async def mistake(self, actor: Actor, frame: frames.Mistake) -> None:
+        """Note that whoever pressed says it was by mistake. Information for the adult: the ladder goes on."""
+
+        def body(tx: Tx) -> None:
+            check_live(tx, actor)
+            found = tx.alerts.get(frame.alert)
+            lines = tx.alerts.chronology(frame.alert) if found is not None else []
+            if found is None or not any(e.by == actor.member and e.kind in PRESSED for e in lines):
+                raise Forbidden("there is no such press of yours")
+            said = any(e.by == actor.member and e.kind == MISTAKE for e in lines)
+            if found.state is AlertState.CLOSED or said:
+                return
+            tx.alerts.log(found.id, MISTAKE, by=actor.member)
+            emit_alert(tx, found, "updated")
+
+        await self._store.write(body)
+
     # -- the adult's steps
 
     async def listed(
@@ -109,7 +130,7 @@ class Cases:
 
         def body(tx: Tx) -> list[dict[str, Any]]:
             alerts = tx.alerts.listed(
-                actor.site, states=states, not_about=actor.member, limit=limit + 1, offset=offset
+                actor.site, states=states, reader=actor.member, limit=limit + 1, offset=offset
             )
             return [_row(tx, a, actor) for a in alerts]
 
@@ -131,7 +152,7 @@ class Cases:
         """Take an alert on: the ladder stops, and pupil and mentor are told that an adult has it."""
 
         def step(tx: Tx, found: Alert) -> Alert:
-            return life.acknowledged(found, by=actor.member, now=tx.now)
+            return life.acknowledged(found, by=actor.member, now=tx.now, lease=_lease(tx, found))
 
         return await self._move(actor, alert, "acknowledged", step, tell="has_it")
 
@@ -145,7 +166,7 @@ class Cases:
             if conversation is None or conversation.ended:
                 raise CaseError("there is no open chat to join")
             if found.state.unanswered:
-                found = life.acknowledged(found, by=actor.member, now=tx.now)
+                found = life.acknowledged(found, by=actor.member, now=tx.now, lease=_lease(tx, found))
             found = life.acted(found, by=actor.member, now=tx.now)
             if conversation.part(actor.member) is None:
                 name = actor.name or "An adult"
@@ -258,8 +279,9 @@ class Cases:
             kind = "read_whole_conversation" if whole else "read_conversation"
             n = tx.audit.append(actor.member, kind, conversation, {"reason_given": bool(reason)})
             tx.sites.add_reading(n, by=actor.member, conversation=conversation, reason=reason)
+            circle = tx.rota.circle(actor.site)
             for alert in tx.alerts.open_in([conversation]):
-                if alert.about != actor.member:
+                if circle.may_know(alert, actor.member):
                     tx.alerts.log(alert.id, "read_more" if whole else "read", by=actor.member, note=reason)
 
         def read(tx: Tx) -> list[dict[str, Any]]:
@@ -309,38 +331,16 @@ class Cases:
         found = tx.conversations.get(conversation)
         if found is None or found.site != actor.site:
             raise UnknownObject("no such conversation")
+        if actor.member in tx.rota.circle(actor.site).outside:
+            _with_case(tx, actor, conversation)
         if found.ended:
             raise CaseError("this chat has ended")
         tx.audit.append(actor.member, f"conversation_{what}", conversation)
         return found
 
-    # -- duty
-
-    async def duty(self, actor: Actor, *, on: bool) -> datetime | None:
-        """Take, renew or end a duty lease; return until when it holds.
-
-        Refused while an open alert is that adult's: duty never drops an alert on the floor.
-        """
-
-        def body(tx: Tx) -> datetime | None:
-            check_live(tx, actor)
-            held = tx.duty.lease_of(actor.member)
-            if on:
-                if held is None:
-                    tx.audit.append(actor.member, "duty_on", actor.member)
-                return tx.duty.take(actor.member, actor.role, actor.site, lease=LEASE)
-            if held is not None and actor.role is Role.ADULT and tx.alerts.held_by(actor.member):
-                raise Forbidden("you have an open alert: finish and close it before you go off duty")
-            if held is not None:
-                tx.audit.append(actor.member, "duty_off", actor.member)
-            tx.duty.end(actor.member)
-            return None
-
-        return await self._store.write(body)
-
 
 class CaseStore:
-    """`escalation.notify.AlertStore` over the database: one writer, so no two workers take one alert."""
+    """`escalation.notify.AlertStore` over the database, for as many workers as there are."""
 
     def __init__(self, store: Store, channels: Sequence[str]) -> None:
         self._store = store
@@ -350,8 +350,9 @@ class CaseStore:
         """Advance what is due and write the attempts; tell pupil and mentor when the rung rose."""
 
         def body(tx: Tx) -> Sequence[Step]:
-            days = {s.id: SchoolDay(timezone=s.timezone) for s in tx.sites.all()}
+            days = {site.id: site.day for site in tx.sites.all()}
             steps = tx.alerts.take_due(limit=limit, channels=self._channels, days=days)
+            steps = [tx.channels.planned(step, day=days.get(step.alert.site)) for step in steps]
             for step in steps:
                 if (
                     step.alert.state.unanswered
@@ -368,9 +369,9 @@ class CaseStore:
             return []
         return await self._store.write(body)
 
-    async def told(self, alert: Alert, *, channel: str, ok: bool) -> None:
+    async def told(self, step: Step, *, channel: str, ok: bool) -> None:
         """Record how a telling went."""
-        await self._store.write(lambda tx: tx.alerts.told(alert.id, channel=channel, ok=ok))
+        await self._store.write(lambda tx: tx.alerts.told(step, channel=channel, ok=ok))
 
     async def next_due(self) -> datetime | None:
         """Return when the next alert is due."""
@@ -390,28 +391,31 @@ class InApp:
         self._here = here
 
     async def notify(self, step: Step) -> bool:
-        """Show the alert to every adult of the site but the one it is about.
+        """Show the alert to the adults who are told of it at its rung, never to the one it is about.
 
         The first telling is `raised`, each later one `climbed`. Returns whether any such page was open.
         """
         alert = step.alert
         frame = frames.Alert(change="raised" if step.first else "climbed", alert=views.alert_view(alert))
 
-        def adults(tx: Tx) -> tuple[str, ...]:
-            found = tx.members.with_role(alert.site, Role.ADULT)
-            return tuple(m.id for m in found if m.id != alert.about and m.suspended_at is None)
-
-        members = await self._store.read(adults)
-        self._publish([to_members(frame, *members)])
+        members = await self._store.read(lambda tx: tx.rota.circle(alert.site).told(alert))
+        if members:
+            self._publish([to_members(frame, *members)])
         return any(self._here(member) for member in members)
 
 
 def visible(tx: Tx, actor: Actor, alert: str) -> Alert:
     """Return an alert that the caller may know of; for anybody else it does not exist."""
     found = tx.alerts.get(alert)
-    if found is None or found.site != actor.site or found.about == actor.member:
+    if found is None or found.site != actor.site:
+        raise UnknownObject("no such alert")
+    if not tx.rota.circle(actor.site).may_know(found, actor.member):
         raise UnknownObject("no such alert")
     return found
+
+
+def _lease(tx: Tx, alert: Alert) -> timedelta:
+    return tx.sites.get(alert.site).times.acknowledgement
 
 
 def _with_case(tx: Tx, actor: Actor, conversation: str) -> ConversationValue:
@@ -420,9 +424,10 @@ def _with_case(tx: Tx, actor: Actor, conversation: str) -> ConversationValue:
     if found is None or found.site != actor.site:
         raise UnknownObject("no such conversation")
     if actor.role is Role.ADULT:
-        if tx.alerts.any_for(conversation, not_about=actor.member) or tx.reviews.any_for(
-            conversation, not_about=actor.member
-        ):
+        if tx.alerts.any_for(conversation, site=actor.site, reader=actor.member):
+            return found
+        outside = actor.member in tx.rota.circle(actor.site).outside
+        if not outside and tx.reviews.any_for(conversation, not_about=actor.member):
             return found
     elif tx.reviews.held_for(conversation, actor.member):
         return found
@@ -438,6 +443,8 @@ def _row(tx: Tx, alert: Alert, actor: Actor) -> dict[str, Any]:
     row["opened_at"], row["next_due_at"] = views.moment(alert.opened_at), views.moment(alert.next_due_at)
     row["lapses_at"] = views.moment(alert.lapses_at)
     row["who"] = part.alias if part is not None else f"A {_ROLE_WORDS[alert.about_role]}"
+    if alert.practice:
+        row["who"] = "Nobody (practice)"
     row["about"] = alert.about_role.value
     row["holder"] = names.get(alert.holder) if alert.holder else None
     row["mine"] = alert.holder == actor.member
@@ -481,6 +488,8 @@ def _case(tx: Tx, alert: Alert, actor: Actor) -> dict[str, Any]:
     ]
     case["told"] = _told(tx, alert, conversation, chronology)
     case["next"] = _next_words(alert)
+    left = gone(alert, chronology) if alert.state is not AlertState.CLOSED else None
+    case["gone"] = {"why": left.why, "since": views.moment(left.since)} if left is not None else None
     case["conversation_state"] = conversation.state.value if conversation is not None else None
     case["joined"] = conversation is not None and conversation.part(actor.member) is not None
     first = alert.closing

@@ -18,8 +18,8 @@ from msgspec import UNSET
 
 from escalation.alert import Alert
 from escalation.triage import triage
-from moderation.trajectory import STAGE, State, resumed, step
-from moderation.verdict import Action, Risk, Role, Submission, Turn, Verdict
+from moderation.trajectory import State
+from moderation.verdict import Action, Risk, Role, Signal, Submission, Turn, Verdict
 from peerchat import frames, views
 from peerchat.course import check_live, deliver_allowed, end_conversation, member_conversation
 from peerchat.errors import (
@@ -33,6 +33,7 @@ from peerchat.errors import (
     Unavailable,
 )
 from peerchat.frames import Mark, Send
+from peerchat.gathering import added, raise_gathered, standing
 from peerchat.model import (
     NO_ADULT,
     UNCLEAR,
@@ -82,6 +83,12 @@ class _Post:
     so_far: State | None = None  # of the conversation, when it was looked up
     before: str | None = None  # the same as it was stored
     first: bool = True  # False: a second one with the same id in one batch, which will not be stored
+    missed: tuple[Signal, ...] = ()  # what the conversation comes to with it, and its verdict does not say
+
+    @property
+    def asks(self) -> bool:
+        """Whether an adult is asked for it."""
+        return bool(self.missed) or (self.verdict is not None and self.verdict.risk > Risk.NONE)
 
 
 class Chat:
@@ -191,7 +198,7 @@ class Chat:
         stored = await self._store.write(lambda tx: commit_posts(tx, fresh))
         for post in stored:
             self._remember(post)
-        if any(post.verdict is not None and post.verdict.risk > Risk.NONE for post in stored):
+        if any(post.asks for post in stored):
             self._alerted()
         return events
 
@@ -213,7 +220,7 @@ class Chat:
                     continue
                 if post.limited is not None:
                     raise post.limited
-                stored = check_may_send(tx, post.actor, conversation).so_far
+                conversation = check_may_send(tx, post.actor, conversation)
             except ClientError as error:
                 events.append(_refused(post, error))
                 continue
@@ -221,10 +228,8 @@ class Chat:
             post.turns = turns[name] if name in turns else self._turns(tx, name)
             turns[name] = (*post.turns, _turn(post))[-RECENT_TURNS:]
             if name not in states:
-                states[name], kept = resumed(stored)
-                if not kept:
-                    log.warning("what a conversation came to is of another version: it is begun anew")
-            post.so_far, post.before, post.first = states[name], stored, _key(post) not in keys
+                states[name] = standing(tx, conversation)
+            post.so_far, post.before, post.first = states[name], conversation.so_far, _key(post) not in keys
             keys.add(_key(post))
             fresh.append(post)
         return events, fresh
@@ -406,26 +411,36 @@ def commit_posts(tx: Tx, posts: Sequence[_Post]) -> list[_Post]:
         fresh_keys[key] = message
         after.append(_follow_up(tx, post, message, conversation))
         stored.append(post)
+    come_to = _come_to(tx, posts, stored, conversations)
     tx.messages.insert(new)
-    tx.conversations.advance(
-        {c: (seqs[c], so_far) for c, so_far in _come_to(posts, stored, conversations).items()}
-    )
+    tx.conversations.advance({c: (seqs[c], so_far) for c, so_far in come_to.items()})
     for act in after:
         act()
+    for post in stored:
+        for signal in post.missed:
+            raise_gathered(
+                tx,
+                conversations[post.frame.conversation],
+                signal,
+                message=fresh_keys[_key(post)].id,
+                sender=post.actor.member,
+            )
     return stored
 
 
 def _come_to(
-    posts: Sequence[_Post], stored: Sequence[_Post], conversations: dict[str, ConversationValue]
+    tx: Tx, posts: Sequence[_Post], stored: Sequence[_Post], conversations: dict[str, ConversationValue]
 ) -> dict[str, str | None]:
     """Return, for each conversation in which something was stored, what it has come to with that.
 
     Moderation took the posts of a batch one after the other. Where one of them was not stored after all, or
-    the row is not what it was, what was stored is added up again: nothing else may leave a trace.
+    the row is not what it was, what was stored is added up again: nothing else may leave a trace. What that
+    comes to and the message's own verdict does not say is left in `missed`, to be told in its own right.
     """
     own: dict[str, list[_Post]] = {}
     for post in stored:
         own.setdefault(post.frame.conversation, []).append(post)
+        post.missed = ()
     came: dict[str, int] = {}
     for post in posts:
         came[post.frame.conversation] = came.get(post.frame.conversation, 0) + 1
@@ -439,13 +454,11 @@ def _come_to(
             continue
         after = last.so_far
         if len(some) != came[name] or some[-1].before != now:
-            after, _ = resumed(now)
+            after = standing(tx, conversations[name])
             for post in some:
-                assert post.verdict is not None
-                seen = [one for one in post.verdict.signals if one.stage != STAGE]
-                after, again = step(after, post.actor.role, seen, post.verdict.degraded)
-                if again:  # no verdict here carries it, so it must not count as told: the next message will
-                    after = after.untold()
+                verdict = post.verdict
+                assert verdict is not None
+                after, post.missed = added(after, post.actor.role, verdict.signals, verdict.degraded)
         found[name] = after.to_json()
     return found
 
@@ -510,8 +523,7 @@ def raise_alert(
     message: str,
 ) -> Alert | None:
     """Raise or fold the alert that a verdict asks for, and tell pupil and mentor that an adult was asked."""
-    about = verdict.about if isinstance(verdict, Verdict) else None
-    other = conversation.with_role(about) if about is not None and about is not role else None
+    other = conversation.with_role(verdict.about) if verdict.about is not None else None
     if other is not None:  # the sender said what shows it, and is not the one it is about
         sender, role = other.member, other.role
     concern = triage(verdict.risk, verdict.labels, sender=sender, role=role)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from moderation.verdict import Risk
 from peerchat import frames, views
 from peerchat.errors import Forbidden, NotAMember
+from peerchat.gathering import tell_at_the_end
+from peerchat.leaving import tell_left
 from peerchat.model import UNCLEAR, Actor, ConversationState, MessageStatus
 from peerchat.ports import to_members
 from peerchat.store.conversations import ConversationValue
@@ -88,8 +90,10 @@ def resume_conversation(tx: Tx, conversation: ConversationValue, why: str) -> No
 def end_conversation(tx: Tx, conversation: ConversationValue, *, why: str, by: str | None = None) -> None:
     """End a conversation for all. What is held without risk and undecided is withheld, its sender told.
 
-    Held text that carries risk stays with the adults: it is theirs to decide.
+    Held text that carries risk stays with the adults: it is theirs to decide. What the conversation gathered
+    and nobody was told of is told now.
     """
+    tell_at_the_end(tx, conversation)
     tx.conversations.set_state(conversation.id, ConversationState.ENDED, why)
     for message in tx.messages.held_in(conversation.id):
         item = tx.reviews.of_message(message.id)
@@ -114,6 +118,7 @@ def end_conversation(tx: Tx, conversation: ConversationValue, *, why: str, by: s
         )
     leaver = next((p for p in conversation.participants if p.member == by), None)
     if leaver is not None:
+        tell_left(tx, conversation.id, leaver.member)
         others = [m for m in conversation.present if m != by]
         tx.emit(to_members(frames.Left(conversation=conversation.id, member=views.who(leaver)), *others))
     tx.emit(to_members(frames.Ended(conversation=conversation.id, why=why), *conversation.present))

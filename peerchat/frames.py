@@ -84,6 +84,13 @@ class Flag(_Client, frozen=True, kw_only=True, tag="flag"):
     conversation: Id | None = None
     urgency: Literal["concern", "emergency"]
     note: str | None = None
+    about: Literal["adult"] | None = None
+
+
+class Mistake(_Client, frozen=True, kw_only=True, tag="mistake"):
+    """Whoever raised an alert says that it was pressed by mistake: information, which stops nothing."""
+
+    alert: Id
 
 
 class Report(_Client, frozen=True, kw_only=True, tag="report"):
@@ -130,9 +137,13 @@ class Break(_Client, frozen=True, kw_only=True, tag="break"):
 
 
 class Duty(_Client, frozen=True, kw_only=True, tag="duty"):
-    """An adult (or a moderator, who never counts for the interlock) takes, renews or ends duty."""
+    """An adult (or a moderator, who never counts for the interlock) takes, renews or ends duty.
+
+    `phone`: a press on a phone, which holds for longer than a page that renews by itself.
+    """
 
     on: bool
+    phone: bool = False
 
 
 class Ping(_Client, frozen=True, kw_only=True, tag="ping"):
@@ -146,6 +157,7 @@ ClientFrame = (
     | Typing
     | History
     | Flag
+    | Mistake
     | Report
     | Block
     | SecondLook
@@ -280,6 +292,8 @@ class SiteView(Struct, frozen=True, kw_only=True):
     services: list[Service]
     on_duty: list[str]
     next_open_text: str | None = None
+    closes_at: datetime | None = None
+    independent: bool = False
 
 
 class MemberView(Struct, frozen=True, kw_only=True):
@@ -343,13 +357,14 @@ class Done(_Server, frozen=True, kw_only=True, tag="done"):
 
 
 class Site(_Server, frozen=True, kw_only=True, tag="site"):
-    """The site opened or closed."""
+    """The site opened or closed, or will close soon: `closes_at` is null before the warning."""
 
     open: bool
     why: str | None
     services: list[Service]
     on_duty: list[str]
     next_open_text: str | None = None
+    closes_at: datetime | None = None
 
 
 class Waiting(_Server, frozen=True, kw_only=True, tag="waiting"):
@@ -520,6 +535,17 @@ class Alert(_Server, frozen=True, kw_only=True, tag="alert"):
     alert: AlertView
 
 
+class Handover(_Server, frozen=True, kw_only=True, tag="handover"):
+    """An adult offers another to take over alerts: `offered`, `accepted`, `declined` or `withdrawn`."""
+
+    id: str
+    change: str
+    from_: str = field(name="from")
+    to: str
+    alerts: int
+    until: datetime
+
+
 class Heartbeat(_Server, frozen=True, kw_only=True, tag="heartbeat"):
     """The newest seq of each open conversation."""
 
@@ -536,7 +562,8 @@ class Error(_Server, frozen=True, kw_only=True, tag="error"):
 
 ServerFrame = (
     Welcome | Own | Done | Site | Waiting | Paired | Ack | Message | Decided | HistoryEnd | Support | Help
-    | TypingNow | PresenceNow | Joined | Left | Paused | Resumed | Ended | Review | Alert | Heartbeat | Error
+    | TypingNow | PresenceNow | Joined | Left | Paused | Resumed | Ended | Review | Alert | Handover
+    | Heartbeat | Error
 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Lobby:
         self._last_heard = last_heard
         self._alerted = alerted
         self._max_capacity = max_capacity
+        self._since: datetime | None = None
 
     async def ask(self, actor: Actor, connection: str, frame: frames.Ask) -> None:
         """Let a pupil wait; the connection that asked is answered by `waiting`.
@@ -162,6 +163,13 @@ class Lobby:
 
         if await self._store.read(lost):
             await self._store.write(body)
+
+    def away_for(self, member: str, *, now: datetime) -> timedelta:
+        """Return how long a member has had no line here; as far as this node knows."""
+        self._since = self._since or now  # before that another process may have had the line
+        if self._here(member):
+            return timedelta(0)
+        return now - max(self._last_heard(member) or self._since, self._since)
 
     async def say_line(self, site: str) -> None:
         """Tell everybody who waits where they stand."""

@@ -20,13 +20,15 @@ from peerchat import frames, views
 from peerchat.accounts import Accounts
 from peerchat.cases import Cases
 from peerchat.chat import Chat
+from peerchat.duties import Duties
 from peerchat.errors import ClientError, Forbidden, StoreUnavailable, Unavailable
 from peerchat.frames import Mark, dump
 from peerchat.hub import GOING_AWAY, SIGNED_OUT, SILENT, SUSPENDED, Hub, Line
 from peerchat.lobby import Lobby
 from peerchat.model import Actor, MessageStatus, new_id
-from peerchat.ports import Broker, Event, NodeId, to_members
+from peerchat.ports import Broker, Event, NodeId, to_members, to_site
 from peerchat.review import ReviewQueue
+from peerchat.rotas import RotaDesk
 from peerchat.rounds import Rounds
 from peerchat.session import Do, Hangup, Limits, MemberBuckets, Reply, Session
 from peerchat.store.messages import marks
@@ -43,6 +45,9 @@ WELCOME_OWN = 100
 """One's own undelivered, and one's decided, messages in a welcome: the newest."""
 SESSIONS_EVERY_S = 0.8
 """Rule 14: nothing reaches an ended session after 2 s, whoever ended it."""
+
+SAVING_EVERY_S, TRY_SAVING_EVERY_S = 1.0, 5.0
+"""How soon staff hear that nothing can be saved, and how often it is tried again."""
 
 CLOCKS_APART = timedelta(minutes=10)
 """How far another host's clock may be behind without an ended session being missed."""
@@ -110,6 +115,8 @@ class Node:
         self.review = review
         self.cases = cases
         self.rounds = rounds
+        self.duties = Duties(store, changed=rounds.wake)
+        self.rota = RotaDesk(store, changed=rounds.wake)
         self.desk = desk
         self.accounts = accounts
         self.publisher = publisher
@@ -340,13 +347,14 @@ class Node:
             case frames.Break():
                 await self.lobby.take_break(actor, frame)
             case frames.Duty():
-                until = await self.cases.duty(actor, on=frame.on)
+                until = await self.duties.hold(actor, on=frame.on, phone=frame.phone)
                 done = frames.Done(
                     for_="duty",
                     until=frames.utc(until) if until is not None else UNSET,
                     ref=frame.ref or UNSET,
                 )
-                self.rounds.wake()
+            case frames.Mistake():
+                await self.cases.mistake(actor, frame)
             case frames.Send() | frames.Ping():
                 raise Forbidden("not here")
         line.outbox.offer(dump(done))
@@ -365,6 +373,7 @@ class Node:
                 "desk": self.desk.run(),
                 "heartbeats": self._heartbeats(),
                 "sessions": self._end_sessions(),
+                "saving": self.watch_saving(),
             }
             running = [asyncio.create_task(task, name=name) for name, task in work.items()]
             for task in running:
@@ -407,6 +416,40 @@ class Node:
                 tokens = tuple(token for token, is_suspended in ended if is_suspended is suspended)
                 if tokens:
                     self.hub.dispatch(Event(tokens=tokens, close=code))
+
+    async def watch_saving(self) -> None:
+        """Tell staff when nothing can be saved, and when it can again.
+
+        What pupils write is refused then, a press on Help too: an adult must know, and no row can tell them.
+        Their pages are made to look at the overview, which says so (`web.ops.health`).
+        """
+        while True:
+            await asyncio.sleep(SAVING_EVERY_S)
+            if not self.store.failing:
+                continue
+            log.critical("nothing can be saved: is the disk full?")
+            await self._look_again()
+            while self.store.failing:
+                await asyncio.sleep(TRY_SAVING_EVERY_S)
+                try:
+                    await self.store.write(lambda tx: tx.sites.beat())
+                except StoreUnavailable:
+                    continue
+                self.store.recovered()
+            log.warning("what comes is saved again")
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        """Show the staff on this node how their site stands. Reading works where writing does not."""
+        staff = (Role.ADULT.value, Role.MODERATOR.value, Role.COORDINATOR.value)
+
+        def body(tx: Tx) -> list[Event]:
+            return [to_site(views.site_frame(tx, site), site.id, *staff) for site in tx.sites.all()]
+
+        try:
+            self.publisher.publish(await self.store.read(body))
+        except StoreUnavailable:
+            log.warning("staff were not told at once; their pages ask by themselves")
 
     async def _heartbeats(self) -> None:
         while True:

@@ -8,7 +8,10 @@ from typing import Any
 import escalation.audit
 from moderation.verdict import Role
 from peerchat import views
+from peerchat.logwords import COMMAND_LINE, SERVER, in_words
 from peerchat.model import Actor
+from peerchat.rotas import missing
+from peerchat.store.sites import SiteValue
 from peerchat.store.sql import Tx
 
 TOO_FEW = 5
@@ -26,7 +29,7 @@ def overview(tx: Tx, site: str, health: Sequence[dict[str, Any]], *, reader: Act
     waiting, held, oldest = tx.reviews.counts(
         site, not_about=reader.member, adults=reader.role is not Role.MODERATOR
     )
-    alerts = tx.alerts.counts(site, not_about=reader.member)
+    alerts = tx.alerts.counts(site, reader=reader.member)
     return {
         "site": {"name": found.service_name, "school": found.name, "open": state.open, "why": state.why},
         "on_duty": [
@@ -43,6 +46,7 @@ def overview(tx: Tx, site: str, health: Sequence[dict[str, Any]], *, reader: Act
             }
             for s in seats
         ],
+        "rota": _rota(tx, found),
         "waiting": len(tx.tickets.waiting(site)),
         "chats": {"open": chats.get("open", 0), "paused": chats.get("paused", 0)},
         "review": {
@@ -55,9 +59,24 @@ def overview(tx: Tx, site: str, health: Sequence[dict[str, Any]], *, reader: Act
     }
 
 
-def statistics(tx: Tx, site: str, begin: datetime, end: datetime) -> list[dict[str, Any]]:
-    """Return counts of a period, each with how it is computed; None stands for fewer than five."""
-    counted = tx.figures.counts(site, begin, end)
+def _rota(tx: Tx, site: SiteValue) -> dict[str, Any]:
+    """Return who is down for duty just now, who of them is missing, the next gap, and who is preset."""
+    expected, absent = missing(tx, site)
+    gap = tx.rota.of(site).next_gap(tx.now)
+    return {
+        "expected": expected,
+        "missing": absent,
+        "gap": {"begin": views.moment(gap.begin), "end": views.moment(gap.end)} if gap is not None else None,
+        "independent": bool(tx.rota.circle(site.id).independents),
+    }
+
+
+def statistics(tx: Tx, site: str, begin: datetime, end: datetime, *, reader: Actor) -> list[dict[str, Any]]:
+    """Return counts of a period, each with how it is computed; None stands for fewer than five.
+
+    Alerts that the reader may not know of are not counted.
+    """
+    counted = tx.figures.counts(site, begin, end, reader=reader.member)
     rows = [
         ("chats", "Chats begun", "conversations that began in the period"),
         ("pupils", "Pupils who chatted", "different pupils in those conversations"),
@@ -73,8 +92,8 @@ def statistics(tx: Tx, site: str, begin: datetime, end: datetime) -> list[dict[s
     ]
 
 
-def audit(entries: Iterable[escalation.audit.Entry]) -> dict[str, Any]:
-    """Return whether the log's chain holds from its first row, its head, and its newest rows."""
+def audit(entries: Iterable[escalation.audit.Entry]) -> tuple[dict[str, Any], list[escalation.audit.Entry]]:
+    """Return whether the log's chain holds from its first row, and its head; and its newest rows."""
     latest: deque[escalation.audit.Entry] = deque(maxlen=50)
 
     def seen() -> Iterator[escalation.audit.Entry]:
@@ -82,14 +101,35 @@ def audit(entries: Iterable[escalation.audit.Entry]) -> dict[str, Any]:
             latest.append(entry)
             yield entry
 
-    rows, head, fault = escalation.audit.verify(seen())
+    found = escalation.audit.verify(seen())
+    fault = found.fault
     return {
         "verified": fault is None,
         "fault": None if fault is None else {"n": fault.n, "what": fault.what},
-        "rows": rows,
-        "head": head,
-        "items": [
-            {"n": e.n, "at": views.moment(e.at), "actor": e.actor, "kind": e.kind, "object": e.object}
-            for e in reversed(latest)
-        ],
-    }
+        "rows": found.head.n,
+        "head": found.head.hash,
+    }, list(reversed(latest))
+
+
+def audit_rows(tx: Tx, entries: Sequence[escalation.audit.Entry], *, reader: Actor) -> list[dict[str, Any]]:
+    """Return rows of the log in words; what an alert about the reader left in it is not shown."""
+    names = tx.members.names({e.actor for e in entries})
+    circle = tx.rota.circle(reader.site)
+    rows = []
+    for e in entries:
+        alert = tx.alerts.get(e.object) if e.object.startswith("alr_") else None
+        apart = alert is not None and alert.apart and not circle.may_know(alert, reader.member)
+        if alert is not None and (apart or alert.about == reader.member):
+            continue
+        rows.append(
+            {
+                "n": e.n,
+                "at": views.moment(e.at),
+                "actor": e.actor,
+                "who": names.get(e.actor, e.actor if e.actor in (SERVER, COMMAND_LINE) else "Somebody"),
+                "kind": e.kind,
+                "words": in_words(e),
+                "object": e.object,
+            }
+        )
+    return rows

@@ -185,6 +185,8 @@ class ReviewQueue:
         """Return a page of items without text, and where the next begins."""
 
         def body(tx: Tx) -> list[dict[str, Any]]:
+            if actor.member in tx.rota.circle(actor.site).outside:
+                return []
             items = tx.reviews.queue(
                 actor.site,
                 states=states,
@@ -328,7 +330,11 @@ class ReviewQueue:
         conversation = tx.conversations.get(item.conversation) if item.conversation is not None else None
         if message is not None and conversation is not None:
             part = views.participant(conversation, message.sender)
-            sender, role = message.sender, part.role if part is not None else Role.PUPIL
+            verdict = tx.messages.verdict(message.id) if item.kind is not ReviewKind.REPORT else None
+            if verdict is not None and verdict.about is not None:  # its risk is the other one's
+                part = conversation.with_role(verdict.about) or part
+            sender = part.member if part is not None else message.sender
+            role = part.role if part is not None else Role.PUPIL
         elif conversation is not None and (pupil := conversation.with_role(Role.PUPIL)) is not None:
             sender, role = pupil.member, Role.PUPIL
         else:
@@ -380,8 +386,9 @@ class ReviewQueue:
 def visible(tx: Tx, actor: Actor, item: str) -> ItemValue:
     """Return an item that the caller may know of; for anybody else, its subject too, it does not exist."""
     found = tx.reviews.get(item)
+    outside = actor.member in tx.rota.circle(actor.site).outside
     hidden = found is not None and (
-        found.about == actor.member or (found.for_adults and actor.role is not Role.ADULT)
+        outside or found.about == actor.member or (found.for_adults and actor.role is not Role.ADULT)
     )
     if found is None or found.site != actor.site or hidden:
         raise UnknownItem("no such item")

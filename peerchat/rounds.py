@@ -7,10 +7,27 @@ rounds make the state visible, and put right what waits.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 
+from escalation.alert import Alert
 from moderation.verdict import Risk, Role
 from peerchat import views
 from peerchat.course import deliver_allowed, end_conversation, pause_conversation, resume_conversation
+from peerchat.leaving import (
+    BACK,
+    DROPPED,
+    HOLDER_BACK,
+    HOLDER_LOST,
+    LEFT,
+    LOST,
+    PAIR,
+    tell_back,
+    tell_holder,
+    tell_lost,
+)
 from peerchat.lobby import Lobby
 from peerchat.model import CLOSED_BY_STAFF, NO_ADULT, OUTSIDE_HOURS, ConversationState
 from peerchat.opening import Opening
@@ -28,6 +45,9 @@ HALTS = (NO_ADULT, CLOSED_BY_STAFF)
 LINE_EVERY = 15
 """Rounds between two tellings of the line to those who wait."""
 
+WATCH_EVERY = 5
+"""Rounds between two looks at whether those whom open alerts are about are still there."""
+
 
 class Rounds:
     """One loop for each node; what it does is safe when several do it."""
@@ -37,7 +57,7 @@ class Rounds:
         self._lobby = lobby
         self._every_s = every_s
         self._woken = asyncio.Event()
-        self._told: dict[str, tuple[bool, str | None, tuple[str, ...]]] = {}
+        self._told: dict[str, _Seen] = {}
         self._turn = 0
 
     def wake(self) -> None:
@@ -72,31 +92,92 @@ class Rounds:
             await self._lobby.drop_lost(site.id)
             await self._lobby.pair(site.id)
             await self._lobby.say_line(site.id)
+        if self._turn % WATCH_EVERY == 0:
+            await self._watch(site.id)
+
+    async def _watch(self, site: str) -> None:
+        """Tell again of open alerts whose pupil or mentor, or whose adult on duty, is not there any more."""
+
+        def changes(tx: Tx) -> list[Callable[[], None]]:
+            found = []
+            for alert in tx.alerts.urgent(site):
+                if alert.about_role in PAIR:
+                    found += _subject(tx, alert, self._lobby.away_for(alert.about, now=tx.now))
+                if alert.holder is not None:
+                    found += _holder(tx, alert, alert.holder)
+            return found
+
+        def body(tx: Tx) -> None:
+            for change in changes(tx):
+                change()
+
+        if await self._store.read(lambda tx: bool(changes(tx))):
+            await self._store.write(body)
 
     async def _interlock(self, site: SiteValue) -> bool:
         """Make what people see agree with who is on duty; return whether the site has just opened."""
 
-        def look(tx: Tx) -> tuple[Opening, tuple[str, ...], bool]:
-            state = views.site_opening(tx, tx.sites.get(site.id))
-            return state, tuple(views.on_duty(tx, site.id)), _anything_to_do(tx, tx.sites.get(site.id), state)
+        def look(tx: Tx) -> tuple[_Seen, bool]:
+            fresh = tx.sites.get(site.id)
+            state = views.site_opening(tx, fresh)
+            return _seen(tx, fresh, state), _anything_to_do(tx, fresh, state)
 
-        state, names, work = await self._store.read(look)
-        now = (state.open, state.why, names)
+        now, work = await self._store.read(look)
         before = self._told.get(site.id)
         if not work and before == now:
             return False
 
-        def body(tx: Tx) -> tuple[Opening, tuple[bool, str | None, tuple[str, ...]]]:
+        def body(tx: Tx) -> tuple[Opening, _Seen]:
             fresh = tx.sites.get(site.id)
             found = views.site_opening(tx, fresh)
             _settle(tx, fresh, found)
-            told = (found.open, found.why, tuple(views.on_duty(tx, site.id)))
+            told = _seen(tx, fresh, found)
             if self._told.get(site.id) not in (None, told):
                 tx.emit(to_site(views.site_frame(tx, fresh, found), site.id))
             return found, told
 
         found, self._told[site.id] = await self._store.write(body)
-        return found.open and (before is None or not before[0])
+        return found.open and (before is None or not before.open)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What everybody of a site was last told of it."""
+
+    open: bool
+    why: str | None
+    on_duty: tuple[str, ...]
+    closes: datetime | None
+
+
+def _seen(tx: Tx, site: SiteValue, state: Opening) -> _Seen:
+    names = tuple(views.on_duty(tx, site.id))
+    return _Seen(state.open, state.why, names, views.closing(tx, site, state))
+
+
+def _subject(tx: Tx, alert: Alert, away: timedelta) -> list[Callable[[], None]]:
+    """Return what is to be told of the one whom an alert is about: has dropped off, or is there again."""
+    was = tx.alerts.last_of(alert.id, (LEFT, LOST, BACK))
+    lost = was is not None and was[0] == LOST
+    left = was is not None and was[0] == LEFT and was[2] == alert.about
+    if away > DROPPED and not lost and not left:
+        return [partial(tell_lost, tx, alert)]
+    return [partial(tell_back, tx, alert)] if lost and not away else []
+
+
+def _holder(tx: Tx, alert: Alert, holder: str) -> list[Callable[[], None]]:
+    """Return what is to be told of an adult whose duty ended, or came back, with an alert in hand.
+
+    Who took it on without being on duty was never expected to be.
+    """
+    ended = tx.duty.ended(holder)
+    was = tx.alerts.last_of(alert.id, (HOLDER_LOST, HOLDER_BACK, "acknowledged", "joined", "handed_over"))
+    lost = was is not None and was[0] == HOLDER_LOST
+    if ended is not None and not lost and was is not None and ended > was[1]:
+        return [partial(tell_holder, tx, alert, lost=True)]
+    if lost and tx.duty.lease_of(holder) is not None:
+        return [partial(tell_holder, tx, alert, lost=False)]
+    return []
 
 
 def _halt(tx: Tx, site: SiteValue) -> str | None:

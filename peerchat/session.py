@@ -99,7 +99,15 @@ class Buckets:
         self.slow = TokenBucket(limits.slow_rate, limits.slow_burst)
 
 
-SLOW = (frames.Ask, frames.Report, frames.SecondLook, frames.Shift, frames.Break, frames.Block)
+SLOW = (
+    frames.Ask,
+    frames.Report,
+    frames.SecondLook,
+    frames.Shift,
+    frames.Break,
+    frames.Block,
+    frames.Mistake,
+)
 """Frames that make work for people or the log; nobody needs many of them."""
 
 

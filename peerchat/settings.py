@@ -6,14 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from moderation.pipeline import DEADLINE_S
 from moderation.toxicity import BadDetoxify, Form, Wanted
 from peerchat.errors import SettingsError
 
 PREFIX = "PEERCHAT_"
-LISTS = ("origins", "allowed_contacts", "trusted_proxies", "moderation_overlays", "moderation_rules")
+LISTS = (
+    "origins", "allowed_contacts", "trusted_proxies", "moderation_overlays", "moderation_rules",
+    "channels_push_services",
+)  # fmt: skip
 """Settings that an environment variable gives with commas."""
 
 
@@ -33,6 +44,58 @@ class Moderation(BaseModel):
 
     reload: Literal["signal", "watch"] = "signal"
     """Whether changed files are read on SIGHUP alone, or looked for every few seconds too."""
+
+
+def _by_provider(value: str | None) -> str | None:
+    if value is not None and ("://" not in value or value.count("{to}") != 1):
+        raise ValueError("an Apprise address with {to} once, where the recipient goes")
+    return value
+
+
+Provider = Annotated[str | None, AfterValidator(_by_provider)]
+"""An Apprise address with `{to}` for the recipient. It holds a password, so no error and no log shows it."""
+
+
+class Channels(BaseModel):
+    """The table `[channels]`: by which servers adults are told beyond the page; see docs/channels.md."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True
+    )
+
+    link: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    """Where a message sends people; None: the sign-in page of the first of `origins`."""
+
+    email: Provider = Field(default=None, repr=False)
+    sms: Provider = Field(default=None, repr=False)
+    voice: Provider = Field(default=None, repr=False)
+
+    push_contact: Annotated[str, Field(pattern=r"^(mailto:\S+@\S+|https://\S+)$")] = "mailto:root@localhost"
+    """Whom a browser's push service may write to about us."""
+
+    push_services: tuple[str, ...] = ()
+    """Hosts of push services, beside those of the known browsers."""
+
+    watchdog: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(default=None, repr=False)
+    """An address outside that is called every minute while nothing is missing."""
+
+
+class Audit(BaseModel):
+    """The table `[audit]`: where signed checkpoints of the log go; see docs/audit.md."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True
+    )
+
+    file: Path | None = None
+    """A file outside `data`, better on another disk, to which each is appended."""
+
+    webhook: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    webhook_secret: Annotated[str, Field(min_length=16)] | None = Field(default=None, repr=False)
+    """Where each is posted, and by what the receiver knows that it is ours."""
+
+    every_s: Annotated[float, Field(ge=0.05, le=86_400)] = 300.0
+    """Seconds between two looks at the log: what was done in between can be undone unseen."""
 
 
 class Settings(BaseModel):
@@ -74,6 +137,9 @@ class Settings(BaseModel):
     """Phones and links of the site's own that pass the contact check."""
 
     moderation: Moderation = Moderation()
+    channels: Channels = Channels()
+
+    audit: Audit = Audit()
 
     detoxify_model: str | None = None
     """A published model of Detoxify by name, or "local"; None: Detoxify is not used."""
@@ -124,6 +190,10 @@ class Settings(BaseModel):
         return self.master_key_file or self.data / "master.key"
 
 
+TABLES: dict[str, type[BaseModel]] = {"moderation": Moderation, "channels": Channels, "audit": Audit}
+"""Settings that are a table of their own."""
+
+
 def load_settings(
     path: Path | None, *, environ: Mapping[str, str] = os.environ, **overrides: Any
 ) -> Settings:
@@ -136,13 +206,16 @@ def load_settings(
             raise SettingsError(f"{path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: {error}") from None
-    for name in (*Settings.model_fields, *(f"moderation_{each}" for each in Moderation.model_fields)):
+    for name in (
+        *Settings.model_fields,
+        *(f"{table}_{each}" for table, kind in TABLES.items() for each in kind.model_fields),
+    ):
         given = environ.get(PREFIX + name.upper())
         if given is None:
             continue
         value = _parts(given) if name in LISTS else given
         table, _, within = name.partition("_")
-        if table == "moderation" and within and isinstance(values.get(table, {}), dict):
+        if table in TABLES and within and isinstance(values.get(table, {}), dict):
             values[table] = {**values.get(table, {}), within: value}
         else:
             values[name] = value

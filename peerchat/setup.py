@@ -1,10 +1,12 @@
 """Making sites and members: what set-up, the demo and the command line share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
+from escalation.times import BadTime, Written, changed, times_of, written
 from moderation.verdict import Role
 from peerchat.accounts import new_code, plain_code
 from peerchat.errors import SettingsError
@@ -49,6 +51,55 @@ def add_site(
     )
     tx.audit.append("command line", "site_made", id)
     return id
+
+
+def set_times(tx: Tx, site: str, changes: Mapping[str, object], *, by: str) -> dict[str, Written]:
+    """Set some of a site's times; None sets one back to its default. Returns all as they are then.
+
+    Raises `SettingsError` that names the time, and then nothing is changed.
+    """
+    found = tx.sites.get(site)
+    before = written(found.times)
+    try:
+        times = times_of(changed(before, changes))
+    except BadTime as error:
+        raise SettingsError(str(error)) from None
+    after = written(times)
+    differing = {k: f"{_plain(before[k])} -> {_plain(v)}" for k, v in after.items() if before[k] != v}
+    if differing:
+        tx.audit.append(by, "times_changed", site, differing)
+        tx.sites.change(replace(found, times=times))
+    return after
+
+
+def _plain(value: Written) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def set_independents(
+    tx: Tx, site: str, usernames: Sequence[str], *, outside: Collection[str], by: str
+) -> list[str]:
+    """Preset who is told of alerts about staff, in this order; return their display names.
+
+    Who is `outside` knows of these alerts alone: no duty, no rota, nobody else's case.
+    """
+    if len(set(usernames)) != len(usernames):
+        raise SettingsError("independent: somebody is named twice")
+    preset, names = [], []
+    for username in usernames:
+        member = tx.members.by_username(username)
+        if member is None or member.site != site or member.role is not Role.ADULT or member.suspended_at:
+            raise SettingsError(f"independent: {username} is no adult of this site")
+        preset.append((member.id, username in outside))
+        names.append(member.name or username)
+    outsiders = " ".join(id for id, out in preset if out) or None
+    chosen = " ".join(id for id, _ in preset) or None
+    tx.audit.append(by, "independents_set", site, {"preset": chosen, "outside": outsiders})
+    tx.rota.set_independents(site, preset)
+    for id, out in preset:
+        if out:
+            tx.duty.end(id)
+    return names
 
 
 def add_pupil(tx: Tx, site: str) -> str:

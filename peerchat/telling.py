@@ -13,9 +13,10 @@ from peerchat.store.sql import Tx
 
 
 def emit_alert(tx: Tx, alert: Alert, change: str) -> None:
-    """Show a changed alert to the site's adults, but never to the one it is about."""
-    adults = [m.id for m in tx.members.with_role(alert.site, Role.ADULT) if m.id != alert.about]
-    tx.emit(to_members(frames.Alert(change=change, alert=views.alert_view(alert)), *adults))
+    """Show a changed alert to the adults who may know of it, never to the one it is about."""
+    adults = tx.rota.circle(alert.site).knowing(alert)
+    if adults:
+        tx.emit(to_members(frames.Alert(change=change, alert=views.alert_view(alert)), *adults))
 
 
 def emit_evidence(tx: Tx, alert: Alert, *, new: bool) -> None:
@@ -54,7 +55,13 @@ def emit_review(tx: Tx, change: str, item: str) -> None:
     names = tx.members.names([found.holder]) if found.holder else {}
     roles = (Role.ADULT.value,) if found.for_adults else (Role.MODERATOR.value, Role.ADULT.value)
     frame = frames.Review(change=change, item=views.review_item(found, names))
-    tx.emit(to_site(frame, found.site, *roles, but=found.about))
+    outside = tx.rota.circle(found.site).outside
+    if not outside:
+        tx.emit(to_site(frame, found.site, *roles, but=found.about))
+        return
+    people = [m.id for role in roles for m in tx.members.with_role(found.site, Role(role))]
+    if to := [m for m in people if m not in outside and m != found.about]:
+        tx.emit(to_members(frame, *to))
 
 
 def emit_delivered(

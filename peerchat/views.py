@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import UNSET
 
 from escalation.alert import Alert
+from escalation.triage import FLAG
 from moderation.verdict import Risk, Role
 from peerchat import frames
 from peerchat.frames import Service, Who, utc
@@ -29,7 +30,14 @@ def site_opening(tx: Tx, site: SiteValue) -> Opening:
         closed_by_staff=site.closed_by_staff,
         covered=tx.duty.covered(site.id),
         now=tx.now,
+        holidays=tx.rota.holidays(site.id),
     )
+
+
+def closing(tx: Tx, site: SiteValue, state: Opening | None = None) -> datetime | None:
+    """Return when a site closes, once that is so near that everybody is warned of it."""
+    closes = (state or site_opening(tx, site)).closes
+    return closes if closes is not None and closes - tx.now <= site.times.closing_warning else None
 
 
 def services(site: SiteValue) -> list[Service]:
@@ -53,6 +61,7 @@ def site_frame(tx: Tx, site: SiteValue, state: Opening | None = None) -> frames.
         services=services(site),
         on_duty=on_duty(tx, site.id),
         next_open_text=next_open_text(state, timezone=site.timezone, now=tx.now),
+        closes_at=moment_of(closing(tx, site, state)),
     )
 
 
@@ -67,7 +76,14 @@ def site_view(tx: Tx, site: SiteValue) -> frames.SiteView:
         services=services(site),
         on_duty=on_duty(tx, site.id),
         next_open_text=next_open_text(state, timezone=site.timezone, now=tx.now),
+        closes_at=moment_of(closing(tx, site, state)),
+        independent=bool(tx.rota.circle(site.id).independents),
     )
+
+
+def moment_of(value: datetime | None) -> datetime | None:
+    """Return a moment as frames write it."""
+    return None if value is None else utc(value)
 
 
 def who(part: ParticipantValue | None) -> Who:
@@ -161,8 +177,12 @@ def help_state(alert: Alert) -> str:
 
 
 def wants_help_frames(alert: Alert) -> bool:
-    """Return whether pupil and mentor are told of an alert: of high and immediate ones about a pupil."""
-    return alert.risk >= Risk.HIGH and alert.about_role is Role.PUPIL
+    """Return whether pupil and mentor are told of an alert: of high and immediate ones about a pupil.
+
+    Who pressed and is in no chat is told too, whatever their role.
+    """
+    asked = alert.conversation is None and FLAG in alert.labels
+    return alert.risk >= Risk.HIGH and (asked or alert.about_role is Role.PUPIL)
 
 
 def moment(value: datetime | None) -> str | None:

@@ -23,6 +23,8 @@ ONLY_IN: dict[str, str | tuple[str, ...]] = {
     "sqlmodel": "peerchat/store/",
     "sqlalchemy": "peerchat/store/",
     "alembic": "peerchat/store/",
+    "apprise": "peerchat/channels/senders.py",
+    "fpdf": "peerchat/record_pdf.py",
     "detoxify": "moderation/toxicity/",
     "torch": ("moderation/toxicity/", "moderation/training/"),
     "transformers": ("moderation/toxicity/", "moderation/training/"),

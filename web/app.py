@@ -22,24 +22,31 @@ from moderation.pipeline import Pipeline
 from moderation.policy_file import POLICY
 from moderation.reload import Exchangeable
 from moderation.rules import RULES
-from moderation.verdict import Role, Submission
 from peerchat.accounts import Accounts
 from peerchat.backends.memory import MemoryBroker
 from peerchat.cases import Cases, CaseStore, InApp
+from peerchat.channels.book import ChannelBook
+from peerchat.channels.contact import Kind
+from peerchat.channels.outside import Outside, trying_again
+from peerchat.channels.senders import senders_of
+from peerchat.channels.watchdog import Watchdog, watching
 from peerchat.chat import Chat
+from peerchat.drills import Drills
 from peerchat.errors import SettingsError
 from peerchat.hub import Hub
 from peerchat.lobby import Lobby
+from peerchat.logbook import Logbook, keeping, load_signer, note_settings, targets_of
 from peerchat.model import new_id
 from peerchat.node import Node, Publisher
+from peerchat.records import CaseRecords
 from peerchat.review import ReviewQueue
 from peerchat.rounds import Rounds
 from peerchat.session import UNLIMITED, Limits
 from peerchat.settings import Settings
 from peerchat.store.seal import Keyring, load_master_key
-from peerchat.store.sql import keys_file, open_store
+from peerchat.store.sql import alone, database_file, keys_file, open_store
 from web import live, ops, pages, poll
-from web.api import alerts, problems, review, session, site
+from web.api import alerts, channels, drills, problems, records, review, rota, session, site
 from web.headers import SecurityHeaders
 from web.reloading import reloading
 
@@ -59,6 +66,10 @@ class State(TypedDict):
     poll_lines: poll.PollLines
     metrics: ops.Metrics
     health: Callable[[], Sequence[dict[str, Any]]]
+    channels: ChannelBook
+    logbook: Logbook
+    drills: Drills
+    records: CaseRecords
 
 
 def utc_now() -> datetime:
@@ -86,8 +97,11 @@ def create_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             stack.push(_say_why)
+            if isinstance(judge, Exchangeable):  # else it is somebody else's
+                stack.callback(judge.close)
             master = load_master_key(settings.key_file, create=create_keys)
             settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(alone(settings.data))
             keyring = Keyring(keys_file(settings.data), master)
             stack.callback(keyring.close)
             hub, broker = Hub(), MemoryBroker()
@@ -106,9 +120,12 @@ def create_app(
                 store, keyring, secret=sha256(b"peerchat pages" + master).digest(), hasher=hasher
             )
             stack.callback(accounts.close)
+            senders = await asyncio.to_thread(senders_of, settings, master)
+            stack.callback(senders.close)
+            outside = [Outside(kind, store, senders) for kind in Kind]
             desk = Desk(
                 CaseStore(store, [InApp.channel]),
-                [InApp(publisher.publish, store, here=hub.here)],
+                [InApp(publisher.publish, store, here=hub.here), *outside],
                 clock=utc_now,
             )
             lobby = Lobby(
@@ -145,12 +162,26 @@ def create_app(
                 failed=lambda _task: signal.raise_signal(signal.SIGTERM),
             )
             lines = poll.PollLines()
-            await judge.judge([Submission(text="hello", role=Role.PUPIL)])  # the first is slow
             if isinstance(judge, Exchangeable):
+                await judge.prove()  # and the first answers are slow
                 watch = settings.moderation.reload == "watch"
                 await stack.enter_async_context(reloading(judge, store, watch=watch, told=metrics.policy_is))
             if extra is not None:
                 await stack.enter_async_context(extra(node))
+            await stack.enter_async_context(trying_again(outside))
+            await store.write(lambda tx: note_settings(tx, settings, master))
+            logbook = Logbook(
+                store,
+                database_file(settings.data),
+                await asyncio.to_thread(load_signer, settings),
+                targets_of(settings, clock=utc_now),
+                clock=utc_now,
+                every_s=settings.audit.every_s,
+            )
+            await stack.enter_async_context(keeping(logbook))
+            watchdog = Watchdog(store, desk, url=settings.channels.watchdog, clock=utc_now)
+            await stack.enter_async_context(watching(watchdog))
+            metrics.beyond(outside, watchdog)
             await stack.enter_async_context(node.running())
             stack.push_async_callback(lines.stop)
             yield {
@@ -158,7 +189,11 @@ def create_app(
                 "settings": settings,
                 "poll_lines": lines,
                 "metrics": metrics,
-                "health": lambda: ops.health(node, metrics),
+                "health": lambda: [*ops.health(node, metrics), *watchdog.health(), *logbook.health()],
+                "channels": ChannelBook(store, senders),
+                "logbook": logbook,
+                "drills": Drills(store, alerted=desk.wake),
+                "records": CaseRecords(store),
             }
 
     routes: list[BaseRoute] = [
@@ -166,7 +201,11 @@ def create_app(
         *poll.routes,
         *session.routes,
         *review.routes,
+        *rota.routes,
         *alerts.routes,
+        *channels.routes,
+        *drills.routes,
+        *records.routes,
         *site.routes,
         *ops.routes,
         *pages.routes,

@@ -11,7 +11,9 @@ from moderation.policy_file import BadPolicy
 from moderation.rules import BadRule
 from peerchat.errors import SettingsError
 
-COMMANDS = ("serve", "demo", "judge", "simulate", "site", "audit", "models", "policy")
+COMMANDS = (
+    "serve", "demo", "judge", "simulate", "site", "channels", "audit", "record", "drill", "models", "policy",
+)  # fmt: skip
 """Each is a module of `web.commands`, imported only when it is called or listed: some are heavy."""
 
 DONE, WRONG, USAGE = 0, 1, 2

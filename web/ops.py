@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,11 +17,14 @@ from starlette.routing import Route
 from moderation.language import STAGE as LANGUAGE
 from moderation.reload import Exchangeable
 from peerchat import views
+from peerchat.channels.outside import Outside
+from peerchat.channels.watchdog import Watchdog
 from peerchat.errors import StoreUnavailable
 from peerchat.node import Node
 from peerchat.store.sql import Tx
 from web.api.problems import Json, problem
 from web.auth import node_of, settings_of
+from web.beyond import Beyond
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 FORWARDED = ("x-forwarded-for", "forwarded", "via", "x-real-ip")
@@ -82,6 +86,14 @@ class Metrics:
         self.alerts_open = Gauge(
             "peerchat_alerts_open", "Open alerts", ["site", "state"], registry=self.registry
         )
+        self.contacts = Gauge(
+            "peerchat_contact_points", "Ways to reach adults beyond the page", ["site", "kind", "state"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.failing = Gauge("peerchat_store_failing", "1 while nothing can be saved", registry=self.registry)
+        self.alerts_unreadable = Gauge(
+            "peerchat_alerts_unreadable", "Open alerts whose row is damaged", ["site"], registry=self.registry
+        )
         self._policy = Gauge(
             "peerchat_policy_info", "The policy that judges", ["version"], registry=self.registry
         )
@@ -91,9 +103,18 @@ class Metrics:
         self._policy_reloads = Gauge(
             "peerchat_policy_reloads", "Attempts to take newer files", ["outcome"], registry=self.registry
         )
+        self._second_tier = Gauge(
+            "peerchat_second_tier", "1 where the second tier judges, 0 where its model is missing",
+            registry=self.registry,
+        )  # fmt: skip
+        self.second_tier: bool | None = None
         self.policy_version: str | None = None
         self.policy_fault = ""
         self.on_duty = Gauge("peerchat_adults_on_duty", "Adults on duty", ["site"], registry=self.registry)
+
+    def beyond(self, outside: Sequence[Outside], watchdog: Watchdog) -> None:
+        """Take what tells people beyond the page, and what audits it: read at each scrape."""
+        self.registry.register(Beyond(outside, watchdog))
 
     def observe(self, name: str, value: float) -> None:
         """Take a measurement of the message path."""
@@ -128,6 +149,8 @@ class Metrics:
     def policy_is(self, judge: Exchangeable) -> None:
         """Take which policy judges, and whether newer files of it cannot be used."""
         self.policy_version, self.policy_fault = judge.policy_version, judge.fault
+        self.second_tier = judge.pipeline.second is not None
+        self._second_tier.set(self.second_tier)
         self._policy.clear()
         self._policy.labels(judge.policy_version).set(1)
         self._policy_fault.set(bool(judge.fault))
@@ -167,9 +190,16 @@ def checks_of(request: Request) -> bool:
 
 
 def policy_of(request: Request) -> dict[str, Any]:
-    """Return which policy judges, and whether newer files of it could be used; it has no part in `ready`."""
+    """Return which policy judges, with or without the second tier, and whether newer files could be used.
+
+    None of it has a part in `ready`.
+    """
     found: Metrics = request.state.metrics
-    return {"policy": found.policy_version, "policy_up_to_date": not found.policy_fault}
+    return {
+        "policy": found.policy_version,
+        "policy_up_to_date": not found.policy_fault,
+        "second_tier": found.second_tier,
+    }
 
 
 def _beat(tx: Tx) -> list[bool]:
@@ -208,16 +238,28 @@ async def metrics(request: Request) -> Response:
     found.inbox.set(node.chat.waiting)
     found.commits.set(node.store.commits)
     found.commit_s.set(node.store.commit_s)
+    found.failing.set(node.store.failing)
     found.dropped.set(node.publisher.dropped)
     found.desk_failures.set(node.desk.failures)
 
-    def counts(tx: Tx) -> list[tuple[str, int, dict[str, int], int]]:
+    def counts(tx: Tx) -> list[tuple[str, int, dict[str, int], int, int, Tally[tuple[str, bool]]]]:
         return [
-            (s.id, tx.reviews.counts(s.id)[0], tx.alerts.counts(s.id), len(views.on_duty(tx, s.id)))
+            (
+                s.id,
+                tx.reviews.counts(s.id)[0],
+                tx.alerts.counts(s.id),
+                tx.alerts.unreadable(s.id),
+                len(views.on_duty(tx, s.id)),
+                Tally((c.kind.value, c.failing) for c in tx.channels.of_site(s.id)),
+            )
             for s in tx.sites.all()
         ]
 
-    for site, review, alerts, duty in await node.store.read(counts):
+    found.contacts.clear()
+    for site, review, alerts, unreadable, duty, contacts in await node.store.read(counts):
+        for (kind, failing), count in contacts.items():
+            found.contacts.labels(site, kind, "failing" if failing else "ok").set(count)
+        found.alerts_unreadable.labels(site).set(unreadable)
         found.review_open.labels(site).set(review)
         found.on_duty.labels(site).set(duty)
         for state, count in alerts.items():
@@ -232,11 +274,24 @@ def health(node: Node, found: Metrics) -> Sequence[dict[str, Any]]:
     lost = node.publisher.dropped
     return [
         {
+            "what": "Saving",
+            "ok": not node.store.failing,
+            "words": "Nothing can be saved just now; the disk may be full. What people write does not arrive,"
+            " nor does a press on Help. Be there in person, and tell whoever runs the server."
+            if node.store.failing
+            else "What comes is saved.",
+        },
+        {
             "what": "Checks of messages",
             "ok": not silent,
             "words": f"Not answering lately: {', '.join(silent)}. Those messages wait for a person."
             if silent
             else "All checks answer.",
+        },
+        {
+            "what": "The second classifier",
+            "ok": found.second_tier is not False,
+            "words": second_tier_words(found),
         },
         {
             "what": "Alerts",
@@ -258,6 +313,13 @@ def health(node: Node, found: Metrics) -> Sequence[dict[str, Any]]:
             else "Nothing was lost on the way.",
         },
     ]
+
+
+def second_tier_words(found: Metrics) -> str:
+    """Whether the second classifier judges, for staff."""
+    if found.second_tier is False:
+        return "Its model is missing, so less is found: the rules and the first classifier judge alone."
+    return "It reads what the first one is not sure of."
 
 
 routes = [

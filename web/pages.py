@@ -58,7 +58,9 @@ async def _sign_in(request: Request, template: str, *, leave: bool) -> Response:
     return _page(request, template, None, site, leave=leave)
 
 
-def _shell(role: Role) -> Callable[[Request], Awaitable[Response]]:
+def _shell(role: Role, template: str | None = None) -> Callable[[Request], Awaitable[Response]]:
+    shell = template or SHELL[role]
+
     async def page(request: Request) -> Response:
         who = await viewer(request)
         if who is None:
@@ -70,7 +72,7 @@ def _shell(role: Role) -> Callable[[Request], Awaitable[Response]]:
             "school_name": who.school_name,
             "neutral_url": who.neutral_url,
         }
-        return _page(request, SHELL[role], who, names, leave=role is Role.PUPIL)
+        return _page(request, shell, who, names, leave=role is Role.PUPIL)
 
     return page
 
@@ -92,5 +94,6 @@ def _page(
 routes: list[BaseRoute] = [
     Route("/", pupil_sign_in, methods=["GET"], name="pupil_sign_in"),
     Route("/staff", staff_sign_in, methods=["GET"], name="staff_sign_in"),
+    Route("/rota", _shell(Role.COORDINATOR, "rota.html"), methods=["GET"], name="rota"),
     *(Route(HOME[role], _shell(role), methods=["GET"], name=role.value) for role in HOME),
 ]

@@ -11,7 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from benchmarks.moderation.figures import Bar, Figures
 from benchmarks.moderation.load import BadData, Data, load
 from benchmarks.moderation.stats import Estimate, Floats
 from moderation.pipeline import Pipeline, Stage
+from moderation.trajectory import State
 from moderation.verdict import TOXICITY_LABELS, Verdict
 from web.commands import judge
 
@@ -106,6 +107,8 @@ def run(data: Data, others: Sequence[rivals.Rival | str], *, quick: bool, foreig
     pairs = list(zip(data.messages, verdicts, strict=True))
     figures.bars += measure.message_bars(pairs)
     figures.tables += measure.message_tables(pairs)
+    begun = [replace(one, so_far=State()) for one in readings.of(data.messages)]
+    figures.tables.append(measure.in_a_chat(data.messages, readings.judged(pipeline, begun)))
     plot, table = measure.swept(pairs)
     figures.plots.append(plot)
     figures.tables.append(table)

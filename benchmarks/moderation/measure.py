@@ -129,6 +129,24 @@ def message_tables(pairs: Sequence[Pair]) -> list[Table]:
     ]
 
 
+def in_a_chat(messages: Sequence[Message], verdicts: Sequence[Verdict]) -> Table:
+    """By level, the same messages as the first words of a chat: there some scores are only counted."""
+    rows: dict[str, Sequence[Cell]] = {}
+    for level in LEVELS:
+        own = [verdict for one, verdict in zip(messages, verdicts, strict=True) if _level(level)(one)]
+        if own:
+            rows[level] = [*shares(own), share([one.counted > one.risk for one in own])]
+    return Table(
+        id="in_a_chat",
+        title="The same messages as the first words of a chat",
+        first="level",
+        columns=("rows", *COLUMNS, "only counted"),
+        rows=rows,
+        note="Percent of rows. In a chat a score that is not sure is counted, and raises nothing at once: the"
+        " chat as a whole raises, or its end does. What rules find raises at once, here as anywhere.",
+    )
+
+
 def false_flags(pairs: Sequence[Pair]) -> Table:
     """For each label: rows that have it and are named so, benign rows and other risky ones that are."""
     seen = Counter(label for _, verdict in pairs for label in verdict.labels)

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.moderation.load import Message, Talk
 from benchmarks.moderation.stats import Floats
-from moderation.pipeline import Pipeline, Stage
+from moderation.pipeline import Pipeline, Stage, in_turn
 from moderation.verdict import (
     LEVEL_LABELS,
     RISK_LABELS,
@@ -57,7 +57,8 @@ def talked(pipeline: Pipeline, talk: Talk) -> list[Verdict]:
     turns = [{"sender": sender, "text": text} for sender, text in talk.turns]
     row = judge.parse(json.dumps({"turns": turns}).encode())
     assert row is not None
-    return asyncio.run(pipeline.judge(row.submissions))
+    (verdicts,) = asyncio.run(in_turn(pipeline, [row.submissions]))
+    return [verdict for verdict, _ in verdicts]
 
 
 def read_by(stage: Stage, batch: Sequence[Submission]) -> list[Sequence[Signal]]:

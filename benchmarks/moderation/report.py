@@ -33,7 +33,10 @@ RISKY = (
 )
 
 SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
-    ("Messages", ("by_level", "by_label", "by_note", "by_sender", "false_flags", "swept", "recall")),
+    (
+        "Messages",
+        ("by_level", "in_a_chat", "by_label", "by_note", "by_sender", "false_flags", "swept", "recall"),
+    ),
     ("Conversations", ("talks", "talks_cost")),
     ("Toxicity", ("toxicity", "compared", "hatecheck_functions")),
     ("Who is held for nothing", ("identity", "dialect")),

@@ -2,8 +2,8 @@
 
 What waits is read in batches of like length (`batches.next_batch`); nothing is awaited to fill one. Work
 whose deadline has passed, or whose caller has gone, is dropped unread. A text that a batch fails on is read
-alone, so that it holds itself and not its neighbours. A text without an answer gets None for a row, and the
-pipeline names the stage in `degraded` for that message alone.
+alone, so that it holds itself and not its neighbours. A text without an answer gets a `Gap` for a row: the
+pipeline names the stage in `degraded` for that message alone, and leaves a stage alone that has nothing else.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from moderation.pipeline import StageBusy
+from moderation.pipeline import Gap, StageBusy
 from moderation.toxicity.batches import next_batch
 from moderation.toxicity.reading import LABELS, STAGE, Floats, Ids, Model
 from moderation.verdict import Signal, Submission
@@ -30,8 +30,8 @@ LEAST_SCORE = 0.05
 MAX_WAITING = 512
 """Messages that may wait or be read. A call that would make it more is refused with `StageBusy`."""
 
-Row = Sequence[Signal] | None
-"""None: the message was not judged, and the pipeline names the stage in `degraded`."""
+Row = Sequence[Signal] | Gap
+"""A gap: the message was not judged; it cannot be read, there was no time for it, or reading it failed."""
 
 
 @dataclass(eq=False, slots=True)
@@ -90,11 +90,11 @@ class Toxicity:
             await asyncio.wait(
                 [asyncio.wrap_future(job.answer) for job in jobs], timeout=self.answer_within_s
             )
-            rows = [job.answer.result() if job.answer.done() else None for job in jobs]
+            rows = [job.answer.result() if job.answer.done() else Gap.LATE for job in jobs]
         finally:
             for job in jobs:
                 job.answer.cancel()
-        late = sum(row is None for row in rows)
+        late = sum(isinstance(row, Gap) for row in rows)
         if late:
             log.warning("detoxify has no answer on %d of %d messages", late, len(rows))
         return rows
@@ -145,9 +145,10 @@ class Toxicity:
                 stretches = self.model.tokens.stretches(job.text)
             except Exception as error:
                 log.warning("detoxify cannot cut a message into tokens: %s", type(error).__name__)
-                stretches = None
+                self._settle(job, Gap.FAILED)
+                continue
             if stretches is None:
-                self._settle(job, None)
+                self._settle(job, Gap.DECLINED)
                 continue
             job.missing = len(stretches)
             found += [_Stretch(job, ids) for ids in stretches]
@@ -156,7 +157,7 @@ class Toxicity:
     def _dropped(self, job: _Job) -> bool:
         """Whether nobody needs this any more: answered, given up, or past its deadline."""
         if not job.settled and (job.answer.cancelled() or self._clock() >= job.until):
-            self._settle(job, None)
+            self._settle(job, Gap.LATE)
         return job.settled
 
     def _read(self, batch: Sequence[_Stretch]) -> None:
@@ -167,7 +168,7 @@ class Toxicity:
             self._since = None
             log.warning("detoxify failed on a batch of %d: %s", len(batch), type(error).__name__)
             if len(batch) == 1:
-                self._settle(batch[0].job, None)
+                self._settle(batch[0].job, Gap.FAILED)
                 return
             for one in batch:
                 if not self._dropped(one.job):

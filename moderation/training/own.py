@@ -3,8 +3,8 @@
 `messages/` holds them, a file a topic: `text`, `sender` (pupil or mentor), `labels`, `level` (none,
 concern, high, critical) and `note` (DIR plain words, IND indirect, OBF obfuscated, HN a hard negative,
 plain). All are invented and non-graphic, written for this project under its licence.
-`conversations.jsonl` has whole conversations: `turns`, `kind`, and `alert_from_turn`, the first turn
-after which a careful adult would want to know.
+`conversations*.jsonl` have whole conversations: `turns`, `kind`, and `alert_from_turn`, the first turn
+after which a careful adult would want to know. Those of `conversations_aside.jsonl` are never trained on.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from typing import Any
 from moderation.text import fold
 
 MESSAGES = Path(__file__).parent / "messages"
-CONVERSATIONS = MESSAGES / "conversations.jsonl"
+ASIDE = MESSAGES / "conversations_aside.jsonl"
+CONVERSATIONS = tuple(sorted(set(MESSAGES.glob("conversations*.jsonl")) - {ASIDE}))
 
 Message = tuple[str, Mapping[str, Any]]
 """The file's name, and the row."""
@@ -34,22 +35,20 @@ def left_out(text: str) -> bool:
     return hashlib.sha256(fold(text).text.encode()).digest()[0] < 32
 
 
-def conversation_left_out(name: str) -> bool:
-    """Whether one of the project's own benign conversations is kept from training: half of them are.
-
-    So that the fold over conversations is fitted on scores of turns that no classifier has seen.
-    """
-    return hashlib.sha256(name.encode()).digest()[0] < 128
-
-
 def own_messages(*, aside: bool) -> list[Message]:
-    """The project's own: those to train on, or the eighth that is left out."""
-    files = sorted(file for file in MESSAGES.glob("*.jsonl") if file.name != "conversations.jsonl")
+    """The project's own: those to train on, or the eighth that is left out; with benign turns as messages."""
+    files = sorted(set(MESSAGES.glob("*.jsonl")) - {*CONVERSATIONS, ASIDE})
     found: list[Message] = list(read_messages(files))
     chosen = [message for message in found if left_out(message[1]["text"]) is aside]
-    for _, conversation in read_messages([CONVERSATIONS]):
-        if conversation["kind"] == "benign" and conversation_left_out(conversation["id"]) is aside:
+    for _, conversation in read_messages([ASIDE] if aside else CONVERSATIONS):
+        if conversation["kind"] == "benign":
             for turn in conversation["turns"]:
                 row = {"text": turn["text"], "sender": turn["sender"], "labels": [], "level": "none"}
                 chosen.append(("turns", row))
     return chosen
+
+
+def conversations(data: Path, *, aside: bool) -> list[dict[str, Any]]:
+    """Whole conversations: the folder's and the project's own to train on, or those that are left out."""
+    files = [ASIDE] if aside else [data / "conversations_train.jsonl", *CONVERSATIONS]
+    return [row for _, row in read_messages(files)]

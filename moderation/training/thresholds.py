@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from moderation.build import default_pipeline
 from moderation.linear import STAGE as LINEAR
 from moderation.linear import Linear, load_model
-from moderation.policy_file import load_policy
+from moderation.policy_file import MOST_SURE, load_policy
 from moderation.training.linear import benign_turns
 from moderation.training.own import Message, own_messages, read_messages
 from moderation.training.thresholds_file import write_policy
@@ -33,10 +33,13 @@ from moderation.verdict import RISK_LABELS, Action, Risk, Role, Submission
 HIGH, CONCERN = 0.02, 0.06
 """Share of benign messages that may be told to an adult as high or more, and as concern or more."""
 
+HIGH_BY_IMMEDIATE = 0.01
+"""Likewise as high because of the score of `level:immediate`: a part of `HIGH`, spent before the rest."""
+
 IMMEDIATE = 0.004
 """Likewise as immediate, of the turns of benign conversations, too."""
 
-SURE = 0.003
+SURE = 0.001
 """Share of the turns of benign conversations that a score alone may call high risk within a conversation."""
 
 HELD = 0.003
@@ -157,12 +160,18 @@ def chosen(seen: Read) -> dict[str, dict[str, float]]:
         of(turns, "level:immediate", none, SURE),
     )
     raised = (messages.risk >= Risk.HIGH) | (messages.scores[:, at["level:immediate"]] >= immediate)
+    grave = of(messages, "level:immediate", raised, HIGH_BY_IMMEDIATE)
+    raised |= messages.scores[:, at["level:immediate"]] >= grave
     high = of(messages, "level:high", raised, HIGH)
     raised |= messages.scores[:, at["level:high"]] >= high
     concern = of(messages, "level:concern", raised | (messages.risk >= Risk.CONCERN), CONCERN)
     table["level:concern"] = {"concern": concern}
-    table["level:high"] = {"high": high, "sure": max(high, of(turns, "level:high", none, SURE))}
-    table["level:immediate"] = {"immediate": immediate}
+    table["level:high"] = {
+        "high": high,
+        "sure": min(MOST_SURE, max(high, of(turns, "level:high", none, SURE))),
+    }
+    sure = min(MOST_SURE, of(turns, "level:immediate", none, SURE))
+    table["level:immediate"] = {"high": grave, "sure": max(grave, sure), "immediate": max(grave, immediate)}
     for label in RISK_LABELS:
         table[label]["named"] = of(both, label, np.zeros(len(both.risk), bool), NAMED)
     risky = (both.risk >= Risk.HIGH) | (both.scores[:, at["level:high"]] >= high)

@@ -2,35 +2,33 @@
 
     python -m moderation.training.trajectory --data FOLDER
 
-FOLDER holds conversations_train.jsonl; those in training/messages/conversations.jsonl are taken along. Each
-conversation's turns from `alert_from_turn` on are what should raise, the turns before it and benign
-conversations what should not. Everything is chosen by cross-validation over whole conversations: rates and
-strength of regularisation by what is caught, thresholds by the scores of conversations that the weights had
-not been fitted on. Needs the `train` extra. Writes models/trajectory.toml. Seeds are fixed.
-
-Classifiers see turns that they were trained on as better than they are. What benign conversations may raise
-is therefore counted on those that `conversation_left_out` names; of the others only the spread counts, moved
-to where the ones left out are. No classifier is trained on turns of risky ones.
+Fitted on the project's own conversations that no classifier was trained on (conversations_aside.jsonl), for
+classifiers see turns that they know as better than they are. Each conversation's turns from
+`alert_from_turn` on are what should raise, the turns before it and benign conversations what should not.
+Everything is chosen by cross-validation over whole conversations: rates and strength of regularisation by
+what is caught, thresholds by the scores of conversations that the weights had not been fitted on. Needs the
+`train` extra. Writes models/trajectory.toml. Seeds are fixed.
 """
 
 import argparse
 import asyncio
 import itertools
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from moderation.build import default_pipeline
-from moderation.training.own import MESSAGES, conversation_left_out
+from moderation.pipeline import in_turn
+from moderation.training.own import conversations
+from moderation.training.windows import Conversation, turns_of
 from moderation.trajectory import (
     FEATURES,
     FILE,
+    STAGE,
     State,
     Weights,
     features,
@@ -38,16 +36,15 @@ from moderation.trajectory import (
     save_weights,
     step,
 )
-from moderation.verdict import Risk, Role, Signal, Submission, Turn
+from moderation.verdict import Risk, Role, Signal
 
 SEED = 20261123
 FOLDS = 5
 REPEATS = 3
-RECENT = 20
 LATE = 2
 """Turns after `alert_from_turn` by which a conversation should have raised."""
 
-BENIGN_RAISED = 0.08
+BENIGN_RAISED = 0.04
 """Share of benign conversations that the fold may raise beside what single messages do."""
 
 BENIGN_HIGH = 0.01
@@ -56,9 +53,8 @@ BENIGN_HIGH = 0.01
 CALMED = 1.0
 """How far (log-odds) the score must fall under the threshold, before what was told is told again."""
 
-RUN_UP, IN_TIME, AFTER, TRAINED_ON = 0.2, 1.5, 0.4, 0.3
-"""What a turn counts for: before it should raise, in time, later, and in a benign conversation that
-classifiers were trained on. In another benign one it is 1."""
+RUN_UP, IN_TIME, AFTER = 0.2, 1.5, 0.4
+"""What a turn counts for: before it should raise, in time, and later. In a benign conversation it is 1."""
 
 STRENGTHS = (3.0, 10.0, 30.0)
 RATES = {"slow": (60, 120), "fast": (400, 700), "cleared": (300,), "keep": (850, 930)}
@@ -73,54 +69,28 @@ class Talk:
     id: str
     kind: str
     alert: int | None
-    unseen: bool  # no classifier was trained on its turns
     roles: tuple[Role, ...]
     signals: tuple[tuple[Signal, ...], ...]
     others: tuple[Risk, ...]  # what each message raises without the conversation's history
 
 
-def read(file: Path) -> Iterator[Mapping[str, Any]]:
-    """The conversations of a file."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        yield json.loads(line)
-
-
-def submissions(row: Mapping[str, Any]) -> list[Submission]:
-    """Each turn of a conversation as the chat would submit it, by itself."""
-    said: list[Turn] = []
-    found = []
-    for turn in row["turns"]:
-        role = Role(turn["sender"])
-        found.append(Submission(text=turn["text"], role=role, recent=tuple(said[-RECENT:])))
-        said.append(Turn(role=role, text=turn["text"]))
-    return found
-
-
-async def seen(files: Sequence[Path]) -> list[Talk]:
-    """What the pipeline sees in each conversation of some files."""
+async def seen(rows: Sequence[Conversation]) -> list[Talk]:
+    """What the pipeline sees in some conversations."""
     pipeline = default_pipeline(deadline_s=120)
+    batches = [[replace(one, so_far=State()) for one in turns_of(row)] for row in rows]
     talks = []
-    for source, row in [(file, row) for file in files for row in read(file)]:
-        batch = submissions(row)
-        verdicts = await pipeline.judge(batch)
-        if any(verdict.degraded - {"language"} for verdict in verdicts):
+    for row, batch, verdicts in zip(rows, batches, await in_turn(pipeline, batches), strict=True):
+        if any(verdict.degraded - {"language"} for verdict, _ in verdicts):
             raise SystemExit("a stage gave no answer")
-        others = [
-            pipeline.policy.decide(replace(one, so_far=State()), verdict.signals, frozenset()).risk
-            for one, verdict in zip(batch, verdicts, strict=True)
-        ]
-        talks.append(
-            Talk(
-                row["id"],
-                row["kind"],
-                row["alert_from_turn"],
-                row["alert_from_turn"] is not None
-                or (source.parent == MESSAGES and conversation_left_out(row["id"])),
-                tuple(one.role for one in batch),
-                tuple(verdict.signals for verdict in verdicts),
-                tuple(others),
-            )
+        signals = tuple(
+            tuple(one for one in verdict.signals if one.stage != STAGE) for verdict, _ in verdicts
         )
+        others = tuple(
+            pipeline.policy.decide(one, found, frozenset()).risk
+            for one, found in zip(batch, signals, strict=True)
+        )
+        roles = tuple(one.role for one in batch)
+        talks.append(Talk(row["id"], row["kind"], row["alert_from_turn"], roles, signals, others))
     return talks
 
 
@@ -142,7 +112,7 @@ def rows_of(talks: Sequence[Talk], tables: Sequence[_Floats]) -> tuple[_Floats, 
             due = talk.alert is not None and at >= talk.alert
             wanted.append(float(due))
             if talk.alert is None:
-                counts.append(1.0 if talk.unseen else TRAINED_ON)
+                counts.append(1.0)
             else:
                 counts.append(RUN_UP if not due else IN_TIME if at <= talk.alert + LATE else AFTER)
     return np.concatenate(tables), np.array(wanted), np.array(counts)
@@ -202,11 +172,12 @@ def raised_by_others(talk: Talk, least: Risk = Risk.CONCERN) -> bool:
 
 def threshold(talks: Sequence[Talk], odds: Sequence[_Floats], share: float, least: Risk) -> float:
     """The log-odds that so many benign conversations reach, of those that nothing else raises."""
-    quiet = [at for at, talk in enumerate(talks) if talk.alert is None and not raised_by_others(talk, least)]
-    new = [best_in_time(talks[at], odds[at]) for at in quiet if talks[at].unseen]
-    old = [best_in_time(talks[at], odds[at]) for at in quiet if not talks[at].unseen]
-    moved = max(0.0, float(np.median(new) - np.median(old))) if old else 0.0
-    return float(np.quantile([*new, *(top + moved for top in old)], 1 - share))
+    quiet = [
+        best_in_time(talk, own)
+        for talk, own in zip(talks, odds, strict=True)
+        if talk.alert is None and not raised_by_others(talk, least)
+    ]
+    return float(np.quantile(quiet, 1 - share))
 
 
 def caught(talks: Sequence[Talk], odds: Sequence[_Floats], least: float) -> list[bool]:
@@ -227,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m moderation.training.trajectory", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the data folder")
     chosen = parser.parse_args(arguments)
-    files = (chosen.data / "conversations_train.jsonl", MESSAGES / "conversations.jsonl")
-    talks = asyncio.run(seen([file for file in files if file.exists()]))
+    talks = asyncio.run(seen(conversations(chosen.data, aside=True)))
     risky = [talk.alert is not None for talk in talks]
 
     found: list[tuple[float, dict[str, int], float]] = []
@@ -294,11 +264,9 @@ def report(talks: Sequence[Talk], runs: Sequence[Sequence[_Floats]], least: floa
     alone = np.array([raised_by_others(talk) for talk in talks])
     kinds = np.array([talk.kind for talk in talks])
     risky = np.array([talk.alert is not None for talk in talks])
-    new = np.array([talk.unseen for talk in talks])
     print("\n| kind | conversations | raised without the fold, % | with it, % |\n| --- | --- | --- | --- |")
     for name, own in [
         *((kind, kinds == kind) for kind in sorted(set(kinds))),
-        ("benign, and no classifier was trained on it", ~risky & new),
         ("all that are risky, in time", risky),
     ]:
         print(f"| {name} | {own.sum()} | {100 * alone[own].mean():.0f} | {100 * mean[own].mean():.0f} |")

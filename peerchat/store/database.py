@@ -36,6 +36,10 @@ BACKLOG = 2_000
 READERS = 2
 
 
+_UNWRITTEN = (sa.exc.OperationalError, StoreUnavailable)
+"""What one body hears where the database, or the keys' file, cannot be written."""
+
+
 class Transaction:
     """One transaction: its connection, the moment it began, and the events it will cause."""
 
@@ -120,6 +124,8 @@ class Database(Generic[X]):
         self._stopped = False
         self.commits = 0
         self.commit_s = 0.0
+        self.failing = False
+        """Whether something could not be written since `recovered`: a full disk, a lost file."""
         self._writer.start()
 
     async def write(self, body: Callable[[X], T]) -> T:
@@ -143,6 +149,10 @@ class Database(Generic[X]):
             return await self._loop.run_in_executor(self._readers, self._read, body)
         except sa.exc.SQLAlchemyError as error:
             raise StoreUnavailable(f"a read failed: {type(error).__name__}") from None
+
+    def recovered(self) -> None:
+        """Say that writing works again. Only a write that surely met the disk tells: see `Sites.beat`."""
+        self.failing = False
 
     def close(self) -> None:
         """Finish what waits, then stop. Blocks for the last commit."""
@@ -214,12 +224,14 @@ class Database(Generic[X]):
                 self._run(connection, job, alone=len(group) == 1)
             connection.commit()
             self.commits += 1
+            self.failing = self.failing or any(isinstance(job.error, _UNWRITTEN) for job in group)
         except Exception as error:  # the whole group failed: every caller hears it, nothing is half done
             try:
                 connection.rollback()
             except sa.exc.SQLAlchemyError:
                 log.error("rollback failed")
             log.error("commit failed: %s", type(error).__name__)
+            self.failing = True
             for job in group:
                 job.events = []
                 job.error = job.error or StoreUnavailable(f"the commit failed: {type(error).__name__}")

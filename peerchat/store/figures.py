@@ -5,7 +5,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from moderation.verdict import Action, Role
+from peerchat.store.alerts import may_know
 from peerchat.store.database import Transaction
+from peerchat.store.rota import RotaBook
 from peerchat.store.tables import AlertRow, Conversation, Feedback, Message, Participant, VerdictRow, table
 
 _CONVERSATION, _PARTICIPANT, _MESSAGE = table(Conversation), table(Participant), table(Message)
@@ -18,8 +20,8 @@ class Figures:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
-    def counts(self, site: str, begin: datetime, end: datetime) -> dict[str, int]:
-        """Return the counts of a site from `begin` to before `end`."""
+    def counts(self, site: str, begin: datetime, end: datetime, *, reader: str) -> dict[str, int]:
+        """Return the counts of a site from `begin` to before `end`, as far as a reader may know."""
         begun = sa.and_(
             _CONVERSATION.c.site == site,
             _CONVERSATION.c.started_at >= begin,
@@ -51,6 +53,8 @@ class Figures:
                 sa.select(one)
                 .select_from(_ALERT)
                 .where(_ALERT.c.site == site, _ALERT.c.opened_at >= begin, _ALERT.c.opened_at < end)
+                .where(_ALERT.c.practice.is_(False))
+                .where(may_know(RotaBook(self._tx).circle(site), reader))
             ),
             "helpful": self._one(
                 sa.select(one).select_from(said).where(begun, _FEEDBACK.c.helpful.is_(True))

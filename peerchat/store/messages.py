@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from moderation.verdict import Action, Risk, Verdict
+from moderation.verdict import Action, Risk, Role, Signal, Span, Verdict
 from peerchat.model import AllowedBy, MessageStatus, next_order
 from peerchat.store.database import AnyRow, Transaction
 from peerchat.store.seal import KeyName
@@ -56,7 +56,7 @@ class MessageValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictValue:
-    """A verdict as it was stored. `signals` hold label, score, stage, why, and start and end or None."""
+    """A verdict as it was stored. `signals` are as `_signal` writes them."""
 
     message: str
     action: Action
@@ -66,6 +66,13 @@ class VerdictValue:
     signals: tuple[dict[str, Any], ...]
     degraded: tuple[str, ...]
     policy_version: str
+    about: Role | None
+    counted: Risk
+
+    @property
+    def observed(self) -> tuple[Signal, ...]:
+        """The signals as moderation gave them. Those of version 0.1 have lost what rules asked for."""
+        return tuple(_observed(one) for one in self.signals)
 
 
 class Messages:
@@ -121,6 +128,8 @@ class Messages:
                     "signals": [_signal(s) for s in m.verdict.signals],
                     "degraded": sorted(m.verdict.degraded),
                     "policy_version": m.verdict.policy_version,
+                    "about": m.verdict.about.value if m.verdict.about else None,
+                    "counted": m.verdict.counted.value,
                     "at": now,
                 }
             )
@@ -139,19 +148,18 @@ class Messages:
     def verdicts(self, messages: Collection[str]) -> dict[str, VerdictValue]:
         """Return what was said of these messages, by message."""
         rows = self._tx.rows(sa.select(_VERDICT).where(_VERDICT.c.message.in_(messages)))
-        return {
-            row.message: VerdictValue(
-                message=row.message,
-                action=Action(row.action),
-                risk=Risk(row.risk),
-                reason=row.reason,
-                labels=tuple(row.labels),
-                signals=tuple(row.signals),
-                degraded=tuple(row.degraded),
-                policy_version=row.policy_version,
-            )
-            for row in rows
-        }
+        return {row.message: _verdict(row) for row in rows}
+
+    def judged(self, conversation: str, *, limit: int) -> list[tuple[str, VerdictValue]]:
+        """Return (sender, verdict) of the newest messages of a conversation, oldest first."""
+        rows = self._tx.rows(_judged(conversation).order_by(_MESSAGE.c.n.desc()).limit(limit))
+        return [(row.sender, _verdict(row)) for row in reversed(rows)]
+
+    def noted(self, conversation: str) -> list[tuple[str, VerdictValue]]:
+        """Return the same of all messages that raised something, or that scores were counted of."""
+        noted = sa.or_(_VERDICT.c.risk > Risk.NONE.value, _VERDICT.c.counted > Risk.NONE.value)
+        rows = self._tx.rows(_judged(conversation).where(noted).order_by(_MESSAGE.c.n))
+        return [(row.sender, _verdict(row)) for row in rows]
 
     def set_reason(self, message: str, reason: str | None) -> None:
         """Say anew why a held message waits."""
@@ -320,8 +328,33 @@ def once(sender: str, conversation: str, client_id: str) -> bytes:
     return sha256("\0".join((sender, conversation, client_id)).encode()).digest()[:16]
 
 
-def _signal(signal: Any) -> dict[str, Any]:
+def _judged(conversation: str) -> sa.Select[Any]:
+    return (
+        sa.select(_MESSAGE.c.sender, _VERDICT)
+        .join(_VERDICT, _VERDICT.c.message == _MESSAGE.c.id)
+        .where(_MESSAGE.c.conversation == conversation)
+    )
+
+
+def _verdict(row: AnyRow) -> VerdictValue:
+    return VerdictValue(
+        message=row.message,
+        action=Action(row.action),
+        risk=Risk(row.risk),
+        reason=row.reason,
+        labels=tuple(row.labels),
+        signals=tuple(row.signals),
+        degraded=tuple(row.degraded),
+        policy_version=row.policy_version,
+        about=Role(row.about) if row.about else None,
+        counted=Risk(row.counted),
+    )
+
+
+def _signal(signal: Signal) -> dict[str, Any]:
+    """Return a signal as JSON; what it asks for only where it asks for something."""
     span = signal.span
+    asks = {"risk": signal.risk.value, "action": signal.action.value, "clears": signal.clears}
     return {
         "label": signal.label,
         "score": round(float(signal.score), 4),
@@ -329,7 +362,21 @@ def _signal(signal: Any) -> dict[str, Any]:
         "why": signal.why,
         "start": span.start if span else None,
         "end": span.end if span else None,
+        **{name: value for name, value in asks.items() if value},
     }
+
+
+def _observed(signal: dict[str, Any]) -> Signal:
+    return Signal(
+        label=signal["label"],
+        score=signal["score"],
+        stage=signal["stage"],
+        why=signal["why"],
+        span=Span(signal["start"], signal["end"]) if signal["start"] is not None else None,
+        risk=Risk(signal.get("risk", Risk.NONE)),
+        action=Action(signal.get("action", Action.DELIVER)),
+        clears=signal.get("clears", False),
+    )
 
 
 def marks(signals: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

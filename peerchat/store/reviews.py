@@ -265,6 +265,15 @@ class Reviews:
         """Return who has decided about an item so far."""
         return {row.by for row in self._tx.rows(sa.select(_DECISION.c.by).where(_DECISION.c.item == item))}
 
+    def decided(self, messages: Collection[str]) -> set[str]:
+        """Return which of these messages a person has decided about."""
+        rows = self._tx.rows(
+            sa.select(_ITEM.c.message)
+            .join(_DECISION, _DECISION.c.item == _ITEM.c.id)
+            .where(_ITEM.c.message.in_(messages))
+        )
+        return {row.message for row in rows}
+
     def add_report(
         self,
         *,

@@ -5,6 +5,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from escalation.ladder import SchoolDay
+from escalation.times import DEFAULTS, Times, changed, times_of, written
 from peerchat.frames import Service
 from peerchat.store.database import AnyRow, Transaction
 from peerchat.store.seal import CASE, KeyName
@@ -26,6 +28,12 @@ class SiteValue:
     services: tuple[Service, ...]
     neutral_url: str
     closed_by_staff: bool
+    times: Times = DEFAULTS
+
+    @property
+    def day(self) -> SchoolDay:
+        """When concerns are read here."""
+        return self.times.day(self.timezone)
 
 
 class Sites:
@@ -48,6 +56,7 @@ class Sites:
                 services=[_plain(s) for s in site.services],
                 neutral_url=site.neutral_url,
                 closed_by_staff=site.closed_by_staff,
+                times=changed({}, written(site.times)),
             )
         )
 
@@ -64,6 +73,7 @@ class Sites:
                 topics=list(site.topics),
                 services=[_plain(s) for s in site.services],
                 closed_by_staff=site.closed_by_staff,
+                times=changed({}, written(site.times)),
             )
         )
 
@@ -106,4 +116,5 @@ def _value(row: AnyRow) -> SiteValue:
         services=tuple(Service(**s) for s in row.services),
         neutral_url=row.neutral_url,
         closed_by_staff=row.closed_by_staff,
+        times=times_of(row.times if isinstance(row.times, dict) else {}),
     )

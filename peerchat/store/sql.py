@@ -1,6 +1,8 @@
 """The store: one `Tx` with all tables by noun, opened with its migrations run."""
 
 import asyncio
+import fcntl
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,17 +14,21 @@ from alembic import command
 from alembic.config import Config
 
 from escalation.audit import Entry
+from peerchat.errors import SettingsError
 from peerchat.model import next_order
 from peerchat.ports import Event
 from peerchat.store.alerts import Alerts
 from peerchat.store.audit import AuditLog
+from peerchat.store.channels import Channels
 from peerchat.store.conversations import Conversations
 from peerchat.store.database import Database, Transaction, sqlite_engine
 from peerchat.store.duty import DutyBook
 from peerchat.store.figures import Figures
 from peerchat.store.members import Members
 from peerchat.store.messages import Messages
+from peerchat.store.records import Records
 from peerchat.store.reviews import Reviews
+from peerchat.store.rota import RotaBook
 from peerchat.store.seal import Keyring
 from peerchat.store.sites import Sites
 from peerchat.store.tables import AlertEvent, Attempt, Message, ReportRow, table
@@ -66,8 +72,20 @@ class Tx(Transaction):
         return Alerts(self)
 
     @cached_property
+    def records(self) -> Records:
+        return Records(self)
+
+    @cached_property
+    def channels(self) -> Channels:
+        return Channels(self)
+
+    @cached_property
     def duty(self) -> DutyBook:
         return DutyBook(self)
+
+    @cached_property
+    def rota(self) -> RotaBook:
+        return RotaBook(self)
 
     @cached_property
     def figures(self) -> Figures:
@@ -79,6 +97,25 @@ class Tx(Transaction):
 
 
 Store = Database[Tx]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a data folder as its one server; `SettingsError` where another server does.
+
+    Two on one folder would look well and not be: each tells its own lines alone, so what one delivers, ends
+    or raises would not be seen on the other's. The system lets go however the process ends. Commands beside
+    the server (`peerchat site`, `peerchat audit`) need no hold: what they write, its rounds find.
+    """
+    file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"data: another server works on {folder}; it has room for one") from None
+        yield
+    finally:
+        os.close(file)
 
 
 def open_store(

@@ -3,7 +3,7 @@
 Text that people wrote is in `LargeBinary` columns only, sealed by `seal.py`.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -56,6 +56,9 @@ class Site(SQLModel, table=True):
     services: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     neutral_url: str
     closed_by_staff: bool = False
+    times: dict[str, Any] = Field(  # what it has otherwise than `escalation.times`
+        default_factory=dict, sa_column=Column(JSON, nullable=False, server_default="{}")
+    )
 
 
 class Member(SQLModel, table=True):
@@ -206,6 +209,8 @@ class VerdictRow(SQLModel, table=True):
     signals: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     degraded: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     policy_version: str
+    about: str | None = None  # the role of the one whose risk it is; null: the sender's own
+    counted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # risk that raised nothing yet
     at: datetime = _moment()
 
 
@@ -291,6 +296,8 @@ class AlertRow(SQLModel, table=True):
     closing_outcome: bytes | None = _sealed(null=True)
     closing_rationale: bytes | None = _sealed(null=True)
     discreet: bool = False
+    practice: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
+    apart: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  # see `Alert`
     closed_at: datetime | None = _moment(null=True)
     version: int = 1
 
@@ -310,6 +317,35 @@ class AlertEvent(SQLModel, table=True):
     note: bytes | None = _sealed(null=True)
 
 
+class CaseEvidence(SQLModel, table=True):
+    """A text as it was when it raised a concern: under the case's key, so that no chat's end takes it."""
+
+    __tablename__ = "case_evidence"
+    event: str = Field(primary_key=True, foreign_key="alert_event.id")
+    alert: str = Field(foreign_key="alert.id", index=True)
+    message: str  # may be erased before the case is
+    sender: str
+    sent_at: datetime = _moment()
+    risk: int
+    labels: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    policy_version: str | None = None
+    text: bytes = _sealed()
+
+
+class CaseHold(SQLModel, table=True):
+    """A legal hold on a case, and when it was lifted: appended and ended, never taken away."""
+
+    __tablename__ = "case_hold"
+    id: str = Field(primary_key=True)
+    alert: str = Field(foreign_key="alert.id", index=True)
+    by: str = Field(foreign_key="member.id")
+    at: datetime = _moment()
+    reason: bytes = _sealed()
+    lifted_by: str | None = Field(default=None, foreign_key="member.id")
+    lifted_at: datetime | None = _moment(null=True)
+    lifted_reason: bytes | None = _sealed(null=True)
+
+
 class Attempt(SQLModel, table=True):
     """One telling by one channel: written before it is sent."""
 
@@ -319,8 +355,48 @@ class Attempt(SQLModel, table=True):
     rung: int
     audience: str
     channel: str
+    key: str = Field(sa_column_kwargs={"server_default": ""})  # of one telling, however often it is repeated
     at: datetime = _moment()
     outcome: str | None = None  # null: unknown
+
+
+class ContactPoint(SQLModel, table=True):
+    """One way to reach an adult, or a system of the school's, beyond the open page."""
+
+    __tablename__ = "contact_point"
+    __table_args__ = (Index("contact_point_live", "site", "removed_at"),)
+    id: str = Field(primary_key=True)
+    site: str = Field(foreign_key="site.id")
+    kind: str
+    member: str | None = Field(default=None, foreign_key="member.id", index=True)
+    audience: str
+    address: bytes | None = _sealed(null=True)  # gone once it is removed
+    secret: bytes | None = _sealed(null=True)
+    name: bytes | None = _sealed(null=True)
+    added_at: datetime = _moment()
+    removed_at: datetime | None = _moment(null=True)
+    ok_at: datetime | None = _moment(null=True)
+    failed_at: datetime | None = _moment(null=True)
+    fault: str | None = None
+    failures: int = 0  # in a row
+    tried_at: datetime | None = _moment(null=True)
+
+
+class SendingRow(SQLModel, table=True):
+    """What one contact point is sent of one attempt: written with the attempt, and due until it went out."""
+
+    __tablename__ = "sending"
+    __table_args__ = (Index("sending_due", "ended_at", "due_at"),)
+    id: str = Field(primary_key=True)
+    attempt: str = Field(foreign_key="attempt.id", index=True)
+    contact: str = Field(foreign_key="contact_point.id", index=True)
+    key: str
+    at: datetime = _moment()
+    due_at: datetime = _moment()  # while one sends: when its lease runs out
+    tries: int = 0
+    outcome: str | None = None  # null: unknown; ok; failed
+    fault: str | None = None
+    ended_at: datetime | None = _moment(null=True)
 
 
 class DutyRow(SQLModel, table=True):
@@ -333,6 +409,61 @@ class DutyRow(SQLModel, table=True):
     since: datetime = _moment()
     until: datetime = _moment()
     kept_by: str = "member"
+    phone_until: datetime | None = _moment(null=True)  # a press on a phone holds it so long
+
+
+class RotaTurn(SQLModel, table=True):
+    """One adult's place in the weekly pattern; times are of the site's own clock."""
+
+    __tablename__ = "rota_turn"
+    id: str = Field(primary_key=True)
+    site: str = Field(foreign_key="site.id", index=True)
+    member: str = Field(foreign_key="member.id")
+    part: str
+    days: list[int] = Field(sa_column=Column(JSON, nullable=False))
+    begin: str
+    end: str
+    first: date | None = None
+    last: date | None = None
+
+
+class RotaChange(SQLModel, table=True):
+    """A holiday, somebody's absence, or a turn besides."""
+
+    __tablename__ = "rota_change"
+    id: str = Field(primary_key=True)
+    site: str = Field(foreign_key="site.id", index=True)
+    kind: str
+    first: date
+    last: date
+    member: str | None = Field(default=None, foreign_key="member.id")
+    part: str
+    begin: str | None = None
+    end: str | None = None
+
+
+class Handover(SQLModel, table=True):
+    """One adult's offer to another to take over an alert, or all of them. Answered once, or never."""
+
+    __table_args__ = (Index("handover_open", "site", "answered_at"),)
+    id: str = Field(primary_key=True)
+    site: str = Field(foreign_key="site.id")
+    giver: str = Field(foreign_key="member.id")
+    taker: str = Field(foreign_key="member.id")
+    alert: str | None = Field(default=None, foreign_key="alert.id")  # null: all that the giver has by then
+    offered_at: datetime = _moment()
+    until: datetime = _moment()
+    answered_at: datetime | None = _moment(null=True)
+    answer: str | None = None
+
+
+class Independent(SQLModel, table=True):
+    """Who is told of alerts about staff: preset, in the order in which they are asked."""
+
+    member: str = Field(primary_key=True, foreign_key="member.id")
+    site: str = Field(foreign_key="site.id", index=True)
+    place: int
+    outside: bool  # knows of these alerts alone, and holds no duty: a chair of governors
 
 
 class Reading(SQLModel, table=True):
@@ -383,6 +514,28 @@ class AuditRow(SQLModel, table=True):
     object: str
     data: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     hash: str
+
+
+class CheckpointRow(SQLModel, table=True):
+    """The log's head as it was signed; shipped out of the host, and kept here to be shipped again."""
+
+    __tablename__ = "checkpoint"
+    n: int = Field(primary_key=True)
+    hash: str
+    at: datetime = _moment()
+    key: str
+    signature: str
+
+
+class ShipmentRow(SQLModel, table=True):
+    """How far the checkpoints have come at one place outside."""
+
+    __tablename__ = "shipment"
+    target: str = Field(primary_key=True)
+    n: int = 0  # the last one that arrived; 0: none
+    at: datetime | None = _moment(null=True)
+    failing_since: datetime | None = _moment(null=True)
+    fault: str | None = None  # a kind of failure: never an address
 
 
 def table(model: type[SQLModel]) -> sa.Table:

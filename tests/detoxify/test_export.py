@@ -85,7 +85,7 @@ async def test_neighbours_change_no_score(bert, exported, form):
     texts = ["you are an idiot", "hello", "i will find you", "we are late today you know"]
     rows = await stage.assess([Submission(text=text, role=Role.PUPIL) for text in texts])
     for text, row in zip(texts, rows, strict=True):
-        assert row is not None
+        assert row
         given = sorted((signal.score for signal in row), reverse=True)
         assert np.allclose(given, sorted(scores(model, text), reverse=True), atol=1e-6)
 

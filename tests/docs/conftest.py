@@ -18,7 +18,7 @@ from moderation.pipeline import Pipeline
 from moderation.verdict import Action, Risk, Role, Signal, Span, Submission, Verdict
 from peerchat import setup
 from peerchat.node import Node
-from peerchat.settings import Settings
+from peerchat.settings import Channels, Settings
 from peerchat.store.sql import Tx
 from tests.docs.story import Story, play
 from web.app import create_app
@@ -33,6 +33,12 @@ PEOPLE = {
     "deputy": Role.ADULT,
     "coordinator": Role.COORDINATOR,
 }
+
+NOBODY_THERE = Channels(
+    email="mailto://127.0.0.1:9?from=alerts@school.example&to={to}&mode=insecure",
+    push_services=("127.0.0.1:9",),
+)
+"""Ways that lead to a port on which nothing listens."""
 
 
 class KeyWords:
@@ -77,7 +83,7 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Serve the app from a thread of its own, on a port that the system picks."""
     folder: Path = tmp_path_factory.mktemp("docs")
-    settings = Settings(data=folder, secure_cookies=False, heartbeat_s=1.0)
+    settings = Settings(data=folder, secure_cookies=False, heartbeat_s=1.0, channels=NOBODY_THERE)
     found = Running()
 
     @asynccontextmanager

@@ -101,6 +101,9 @@ async def play(url: str, credentials: Mapping[str, Mapping[str, str]]) -> Story:
             await _reviewing(cast)
             await _alerting(cast)
             await _pausing(cast)
+            await _reaching(cast)
+            await _practising(cast)
+            await _planning(cast)
             await _looking(cast)
             await _polling(cast)
         finally:
@@ -214,7 +217,9 @@ async def _alerting(cast: Mapping[str, Player]) -> None:
     await pupil.wait("help", state="asked")
     heard = await adult.wait("alert", where=lambda f: bool(f["alert"]["risk"] == "immediate"))
     path = f"/api/alerts/{heard['alert']['id']}"
-    await cast["mentor"].call("flag", conversation=c, urgency="emergency", note="please come")
+    pressed = await cast["mentor"].call("flag", conversation=c, urgency="emergency", note="please come")
+    await cast["mentor"].call("mistake", alert=pressed["alert"])
+    assert await pupil.refused("mistake", alert=pressed["alert"]) == "forbidden"
     await adult.ask("GET", "/api/alerts")
     await adult.ask("GET", "/api/alerts?state=closed")
     await adult.ask("GET", path)
@@ -223,6 +228,7 @@ async def _alerting(cast: Mapping[str, Player]) -> None:
     await deputy.ask("POST", f"{path}/acknowledge", {})  # another has it
     await pupil.wait("help", state="has_it")
     assert await adult.refused("duty", on=False) == "forbidden"
+    await _handing_over(adult, deputy)
     await adult.ask("POST", f"{path}/join", {})
     await pupil.wait("joined")
     await adult.send(c, "I am here")
@@ -246,12 +252,79 @@ async def _alerting(cast: Mapping[str, Player]) -> None:
     await adult.ask("GET", path)
     await deputy.ask("POST", f"{path}/close", closing)
     await adult.wait("alert", change="closed")
+    await _recording(cast, heard["alert"]["id"])
     await adult.call("leave", conversation=c)
     for alert in (await adult.ask("GET", "/api/alerts?state=open,notifying,acknowledged,in_hand"))["items"]:
         await adult.ask("POST", f"/api/alerts/{alert['id']}/acknowledge", {})
         for who in (adult, deputy):
             await who.ask("POST", f"/api/alerts/{alert['id']}/close", closing)
     await adult.ask("GET", "/api/alerts/none")
+
+
+async def _recording(cast: Mapping[str, Player], case: str) -> None:
+    adult, coordinator = cast["adult"], cast["coordinator"]
+    path = f"/api/records/{case}"
+    await adult.ask("POST", f"{path}/notes", {"text": "her mother rang back"})
+    then = {"text": "told me last week", "happened_at": "2024-03-01T10:00:00Z"}
+    await adult.ask("POST", f"{path}/notes", then)
+    await adult.ask("POST", f"{path}/notes", then | {"happened_at": "2024-03-01T10:00:00"})  # without a zone
+    await adult.ask("POST", f"{path}/notes", then | {"happened_at": "1926-03-02T10:00:00Z"})
+    await adult.ask("POST", f"{path}/release", {"reason": "it is on none"})
+    await coordinator.ask("POST", f"{path}/hold", {"reason": "the police asked"})
+    await adult.ask("POST", f"{path}/hold", {"reason": "again"})
+    await adult.ask("POST", f"{path}/hold", {"reason": " "})
+    for who in (adult, coordinator):
+        await who.ask("GET", "/api/records/holds")
+    for kind in ("pdf", "json", "csv", "zip"):
+        await adult.ask("GET", f"{path}.{kind}")
+        await coordinator.ask("GET", f"{path}.{kind}")
+        await adult.ask("GET", f"/api/records/none.{kind}")
+    await adult.ask("POST", f"{path}/release", {"reason": "the case was heard"})
+
+
+async def _handing_over(adult: Player, deputy: Player) -> None:
+    """One offer of each fate; in the end the alert is back where it was."""
+    assert await adult.refused("duty", on=True, phone=True) == "forbidden"
+    path = "/api/duty/handover"
+    other = deputy.session.member
+    await adult.ask("POST", path, {"to": other})  # not on duty
+    await adult.ask("POST", path, {"to": "mem_none"})
+    await adult.ask("POST", path, {"to": ""})
+    await deputy.call("duty", on=True)
+    offer = await adult.ask("POST", path, {"to": other})
+    await adult.ask("GET", "/api/duty")
+    await deputy.wait("handover", change="offered")
+    await deputy.ask("POST", f"{path}/{offer['id']}/decline")
+    await adult.wait("handover", change="declined")
+    offer = await adult.ask("POST", path, {"to": other})
+    await adult.ask("POST", f"{path}/{offer['id']}/withdraw")
+    offer = await adult.ask("POST", path, {"to": other})
+    await deputy.ask("POST", f"{path}/{offer['id']}/accept")
+    await deputy.ask("POST", f"{path}/{offer['id']}/accept")  # answered already
+    offer = await deputy.ask("POST", path, {"to": adult.session.member})
+    await adult.ask("POST", f"{path}/{offer['id']}/accept")
+    await deputy.call("duty", on=False)
+
+
+async def _planning(cast: Mapping[str, Player]) -> None:
+    coordinator = cast["coordinator"]
+    adults = (await coordinator.ask("GET", "/api/rota"))["adults"]
+    turn = {"member": adults[0]["id"], "days": [0, 1, 2, 3, 4], "begin": "09:00", "end": "15:00"}
+    for body in (
+        turn | {"days": [9]},
+        turn | {"end": "25:00"},
+        turn | {"days": []},
+        turn | {"member": "mem_none"},
+        {"kind": "holiday", "first": "2026-02-30"},
+    ):
+        await coordinator.ask("POST", "/api/rota", body)
+    await coordinator.ask("POST", "/api/rota", {"kind": "holiday", "first": "2031-04-06"})
+    rota = await coordinator.ask("POST", "/api/rota", turn | {"first": "2026-09-01"})
+    await cast["adult"].ask("GET", "/api/rota")
+    await cast["adult"].ask("POST", "/api/rota", turn)
+    await coordinator.ask("GET", "/api/overview")
+    await coordinator.ask("DELETE", f"/api/rota/{rota['turns'][0]['id']}")
+    await coordinator.ask("DELETE", "/api/rota/trn_none")
 
 
 async def _pausing(cast: Mapping[str, Player]) -> None:
@@ -282,6 +355,54 @@ async def _pausing(cast: Mapping[str, Player]) -> None:
     await mentor.wait("left", conversation=c)
     await pupil.call("flag", conversation=None, urgency="concern", note="for later")
     await mentor.call("shift", on=False)
+
+
+BROWSER = {
+    "endpoint": "http://127.0.0.1:9/push",
+    "keys": {
+        "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+    },
+}
+
+
+async def _reaching(cast: Mapping[str, Player]) -> None:
+    adult, coordinator = cast["adult"], cast["coordinator"]
+    listed = await coordinator.ask("GET", "/api/channels")
+    whose = {"member": listed["adults"][0]["id"]}
+    for body in (
+        {"kind": "email", "to": "not an address", **whose},
+        {"kind": "sms", "to": "01632 960123", **whose},  # the server has no provider of these
+        {"kind": "email", "to": "ada@school.example", "member": "mem_nobody"},
+        {"kind": "email", "to": "ada@school.example"},
+        {"kind": "pigeon", "to": "ada@school.example", **whose},
+    ):
+        await coordinator.ask("POST", "/api/channels", body)
+    mail = await coordinator.ask(
+        "POST", "/api/channels", {"kind": "email", "to": "ada@school.example", **whose}
+    )
+    await coordinator.ask("POST", f"/api/channels/{mail['id']}/try")
+    await coordinator.ask("GET", "/api/channels")
+    await adult.ask("POST", "/api/channels", {"kind": "email", "to": "ada@school.example", **whose})
+    mine = await adult.ask("POST", "/api/channels", {"kind": "push", "to": json.dumps(BROWSER)})
+    await adult.ask("POST", f"/api/channels/{mine['id']}/try")
+    await adult.ask("GET", "/api/channels")
+    await cast["deputy"].ask("DELETE", f"/api/channels/{mine['id']}")
+    await adult.ask("DELETE", f"/api/channels/{mine['id']}")
+    await coordinator.ask("DELETE", f"/api/channels/{mail['id']}")
+
+
+async def _practising(cast: Mapping[str, Player]) -> None:
+    coordinator, adult = cast["coordinator"], cast["adult"]
+    await coordinator.ask("POST", "/api/drills", {"risk": "mild"})
+    drill = await coordinator.ask("POST", "/api/drills")
+    await adult.ask("POST", "/api/drills", {"risk": "high"})  # one at a time
+    await adult.ask("POST", f"/api/alerts/{drill['id']}/acknowledge")
+    await coordinator.ask("GET", "/api/drills")
+    await cast["pupil"].ask("GET", "/api/drills")
+    await coordinator.ask("POST", "/api/drills/alr_none/end")
+    await adult.ask("POST", f"/api/drills/{drill['id']}/end")
+    await adult.ask("GET", "/api/drills")
 
 
 async def _looking(cast: Mapping[str, Player]) -> None:

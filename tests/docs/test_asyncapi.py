@@ -7,6 +7,7 @@ import pytest
 from msgspec import Struct
 
 from escalation.alert import AlertState
+from escalation.duty import Answer
 from moderation.policy import Reason
 from moderation.verdict import Risk, Role
 from peerchat import errors, frames, hub, model
@@ -41,6 +42,7 @@ WORDS: dict[str, set[str]] = {
     "AlertView.state": {state.value for state in AlertState},
     "AlertView.risk": RISKS - {"none"},
     "Alert.change": {"raised", "climbed", "updated", "acknowledged", "in_hand", "closed"},
+    "Handover.change": {"offered", *(answer.value for answer in Answer)},
     "Error.code": {cls.code for cls in errors.ClientError.__subclasses__()},
 }
 """Where the type is only `str`, the words that the server uses."""

@@ -22,7 +22,7 @@ from tests.docs.contract import Schema, faults, narrowed, of_struct, plain, read
 from tests.docs.story import Answer, Story
 from tests.docs.test_asyncapi import BY_NAME, replies
 from web import pages, poll
-from web.api import alerts, review, session, site
+from web.api import alerts, channels, drills, records, review, rota, session, site
 from web.app import create_app
 from web.auth import SAFE_METHODS
 
@@ -37,13 +37,21 @@ BODIES: dict[str, type[Struct]] = {
     "POST /api/alerts/{id}/note": alerts.Note,
     "POST /api/alerts/{id}/act": alerts.Act,
     "POST /api/alerts/{id}/close": alerts.Close,
+    "POST /api/drills": drills.StartDrill,
+    "POST /api/records/{id}/notes": records.RecordNote,
+    "POST /api/records/{id}/hold": records.HoldReason,
+    "POST /api/records/{id}/release": records.HoldReason,
+    "POST /api/channels": channels.NewChannel,
+    "POST /api/duty/handover": rota.Offer,
+    "POST /api/rota": rota.RotaRow,
 }
 WRITTEN = {
     ("Deciding", "note"), ("Note", "text"), ("Act", "note"), ("Close", "rationale"),
+    ("RecordNote", "text"), ("HoldReason", "reason"),
 }  # fmt: skip
 """Fields with what a person wrote: up to `MAX_TEXT`, which the type alone does not say."""
 
-REQUIRED_TEXT = {("Note", "text"), ("Close", "rationale")}
+REQUIRED_TEXT = {("Note", "text"), ("Close", "rationale"), ("RecordNote", "text"), ("HoldReason", "reason")}
 
 
 def operations() -> Iterator[tuple[str, Schema]]:
@@ -76,7 +84,7 @@ def test_every_route_is_documented_and_nothing_else() -> None:
 
 
 def test_every_body_that_the_code_reads_is_documented() -> None:
-    modules: list[ModuleType] = [session, review, alerts, site, poll]
+    modules: list[ModuleType] = [session, review, alerts, channels, drills, records, rota, site, poll]
     read_by_code = {
         value
         for module in modules

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from escalation.alert import ACKNOWLEDGEMENT_LEASE
-from escalation.duty import LEASE
+from escalation.duty import LEASE, OFFER, PHONE_LEASE
 from escalation.ladder import HIGH, IMMEDIATE, Ladder, SchoolDay
+from escalation.times import DEFAULTS, written
 from peerchat.accounts import ACCOUNT_FAILURES, ADDRESS_FAILURES
 from tests.docs.contract import DOCS
 
@@ -84,6 +85,14 @@ def test_the_adults_page_has_the_ladders_times() -> None:
     assert f"{day.digest_at:%H:%M}" in text and f"{day.morning_at:%H:%M}" in text
     assert f"within {int(ACKNOWLEDGEMENT_LEASE.total_seconds() // 60)} minutes" in text
     assert f"lapses {int(LEASE.total_seconds())} seconds" in text
+    assert f"your duty holds for {int(PHONE_LEASE.total_seconds() // 60)} minutes" in text
+    assert f"They have {int(OFFER.total_seconds() // 60)} minutes to answer" in text
+
+
+def test_every_time_that_a_site_may_set_is_documented_with_its_default() -> None:
+    text = (DOCS / "operators.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \| .+ \| .* \|$", text, re.MULTILINE))
+    assert rows == {name: str(value) for name, value in written(DEFAULTS).items()}
 
 
 def test_the_limits_of_failed_sign_ins_are_the_codes() -> None:

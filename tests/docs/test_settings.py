@@ -2,7 +2,7 @@
 
 import re
 
-from peerchat.settings import PREFIX, Moderation, Settings
+from peerchat.settings import PREFIX, TABLES, Settings
 from tests.docs.contract import DOCS
 
 ROW = re.compile(r"^\| `([\w.]+)` \| ([^|]+) \| (.+) \|$", re.MULTILINE)
@@ -22,8 +22,9 @@ def shown(default: object) -> str:
 
 def test_every_setting_is_documented_with_its_default() -> None:
     rows = {name: default for name, default, _ in ROW.findall((DOCS / "settings.md").read_text("utf-8"))}
-    fields = {name: field for name, field in Settings.model_fields.items() if name != "moderation"}
-    fields |= {f"moderation.{name}": field for name, field in Moderation.model_fields.items()}
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
+    for table, kind in TABLES.items():
+        fields |= {f"{table}.{name}": field for name, field in kind.model_fields.items()}
     assert rows == {name: IN_WORDS.get(name) or shown(field.default) for name, field in fields.items()}
 
 

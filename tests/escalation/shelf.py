@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from escalation.alert import Alert, AlertState, Concern, acknowledged, folded, lapsed, opened, overdue
-from escalation.ladder import Step, repeated, restarted, step
+from escalation.ladder import Attempt, Step, repeated, restarted, step
 from moderation.verdict import Risk, Role
 
 AGAIN = timedelta(seconds=10)
@@ -74,19 +74,21 @@ class Shelf:
             if id not in taken and lost is not None and lost.state.unanswered and row.at + AGAIN <= now:
                 taken.add(id)
                 steps.append(repeated(lost))
-        for found in steps:
+        for n, found in enumerate(steps):
             self.put(found.alert)
+            ids = {channel: f"{found.alert.id} {channel} {len(self.attempts)}" for channel in self.channels}
+            steps[n] = replace(found, attempts={c: Attempt(id=id, key=id) for c, id in ids.items()})
             for channel in self.channels:
                 row = Row(found.alert.id, channel, found.alert.rung, now)
                 self.attempts.append(row)
                 self.unknown[row.alert, channel] = row
         return steps
 
-    async def told(self, alert: Alert, *, channel: str, ok: bool) -> None:
+    async def told(self, step: Step, *, channel: str, ok: bool) -> None:
         await asyncio.sleep(0)
         if self.broken:
             raise OSError("disk")
-        row = self.unknown.pop((alert.id, channel), None)
+        row = self.unknown.pop((step.alert.id, channel), None)
         if row is not None:
             row.outcome = ok
 

@@ -1,13 +1,28 @@
 """Rule 17: whatever is done to the log shows, and the first row that it was done to is named."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from escalation.audit import GENESIS, Checkpoint, Entry, chained, verify
+from escalation.audit import (
+    GENESIS,
+    START,
+    BadCheckpoint,
+    Checkpoint,
+    Entry,
+    Verdict,
+    chained,
+    genuine,
+    parsed,
+    public_key,
+    signed,
+    verify,
+)
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 ROWS = 9
@@ -48,13 +63,13 @@ HEAD = LOG[-1].hash
 
 def fault(entries, checkpoint=None):
     """Return the row that verify names, or None."""
-    found = verify(entries, checkpoint=checkpoint)[2]
+    found = verify(entries, checkpoints=[checkpoint] if checkpoint is not None else []).fault
     return None if found is None else found.n
 
 
 def test_rule_17_an_untouched_log_holds():
-    assert verify(LOG) == (ROWS, HEAD, None)
-    assert verify([]) == (0, GENESIS, None)
+    assert verify(LOG) == Verdict(head=Checkpoint(n=ROWS, hash=HEAD))
+    assert verify([]) == Verdict(head=START)
 
 
 @pytest.mark.parametrize("n", range(ROWS))
@@ -150,3 +165,91 @@ def test_no_two_rows_have_one_hash(actor, kind, object, data):
         if any(args[name] != value for name, value in moved.items()):
             assert chained(GENESIS, **{**args, **moved}) != one
     assert chained(one, **args) != one
+
+
+# -- checkpoints, and where a fault lies between two of them
+
+
+def kept(*rows: int) -> list[Checkpoint]:
+    return [Checkpoint(n=n, hash=LOG[n - 1].hash) for n in rows]
+
+
+def test_rule_17_a_rewritten_log_is_found_between_two_checkpoints():
+    """The last that fits and the first that does not: the change lies between them."""
+    rewritten = chain([*LOG[:4], replace(LOG[4], actor="mem_x"), *LOG[5:]])
+    found = verify(rewritten, checkpoints=kept(2, 4, 7, 9))
+    assert found.fault is not None and (found.fault.after, found.fault.n) == (4, 7)
+    assert found.proven == kept(4)[0]
+
+
+def test_rule_17_a_log_that_was_rolled_back_says_how_much_is_gone():
+    found = verify(LOG[:6], checkpoints=kept(3, 9))
+    assert found.fault is not None and (found.fault.after, found.fault.n) == (6, 7)
+    assert "9 rows" in found.fault.what and found.proven == kept(3)[0]
+
+
+def test_two_checkpoints_of_one_row_that_differ_cannot_both_be_met():
+    assert verify(LOG, checkpoints=[*kept(5), Checkpoint(n=5, hash="0" * 64)]).fault is not None
+
+
+@pytest.mark.parametrize("n", range(ROWS))
+def test_a_walk_may_begin_at_any_row_that_is_sure(n):
+    start = kept(n)[0] if n else START
+    assert verify(LOG[n:], start=start) == Verdict(head=kept(ROWS)[0], proven=start)
+    assert verify(LOG[n + 1 :], start=start).fault is not None or n + 1 >= ROWS
+
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def test_a_signed_checkpoint_is_one_line_and_comes_back_the_same():
+    made = signed(kept(5)[0], KEY, at=NOW)
+    assert parsed(made.line()) == made and "\n" not in made.line()
+    assert genuine(made, public_key(KEY))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n": 6},
+        {"hash": "0" * 64},
+        {"at": NOW + timedelta(seconds=1)},
+        {"signature": ""},
+        {"signature": "é"},
+        {"signature": "A" * 88},
+    ],
+    ids=["n", "hash", "at", "no signature", "nonsense", "another signature"],
+)
+def test_a_signature_holds_for_what_was_signed_alone(change):
+    assert not genuine(replace(signed(kept(5)[0], KEY, at=NOW), **change), public_key(KEY))
+
+
+def test_the_key_that_a_checkpoint_names_proves_nothing():
+    other = signed(kept(5)[0], Ed25519PrivateKey.generate(), at=NOW)
+    assert not genuine(other, public_key(KEY))
+    assert not genuine(replace(other, key=public_key(KEY)), public_key(KEY))
+    assert not genuine(other, "nonsense")
+
+
+RIGHT = {"n": 1, "hash": HEAD, "at": NOW.isoformat(), "key": "k", "signature": "s"}
+
+
+def test_a_line_without_a_signature_is_a_bare_checkpoint():
+    assert parsed(json.dumps({"n": 1, "hash": HEAD})) == Checkpoint(n=1, hash=HEAD)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"n": "1"}, {"n": True}, {"n": -1}, {"hash": "zz"}, {"hash": 3}, {"at": 3}, {"at": "soon"}],
+    ids=str,
+)
+def test_what_is_no_checkpoint_is_refused(change):
+    parsed(json.dumps(RIGHT))
+    with pytest.raises(BadCheckpoint):
+        parsed(json.dumps(RIGHT | change))
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{}", "null", '{"n": 1}', '{"hash": "00"'])
+def test_a_line_of_something_else_is_refused(line):
+    with pytest.raises(BadCheckpoint):
+        parsed(line)

@@ -257,6 +257,20 @@ def test_what_is_told_is_bounded():
     assert len(find("@a_b_c " * 200)) <= MOST
 
 
+_NUMERALS = [*contact._NUMBER_WORDS, *contact._TIMES, *contact._SOUNDS_LIKE, *contact._NOUGHTS]
+
+
+@given(
+    st.lists(st.sampled_from([*_NUMERALS, *"0123456789oil", "a", "x"]), min_size=1, max_size=4).map("".join),
+    st.booleans(),
+    st.sampled_from(["", " 7", " seven", " more"]),
+)
+def test_what_stands_for_digits_begins_like_it(token, inside, after):
+    """Tokens that cannot begin a number are passed over unread: none of them is one."""
+    if contact._digits(token, inside, token + after, len(token)) is not None:
+        assert contact._MAY_SAY.match(token)
+
+
 def test_the_gates_open_for_all_that_is_found(monkeypatch):
     """Looking for everything in every text finds nothing more."""
     texts = [

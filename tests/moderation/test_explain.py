@@ -27,6 +27,7 @@ from moderation.trajectory import State
 from moderation.verdict import (
     LEVEL_LABELS,
     RISK_LABELS,
+    TOGETHER_LABELS,
     TOXICITY_LABELS,
     Action,
     Risk,
@@ -238,7 +239,8 @@ def test_scores_and_sources_in_words():
 
 def test_every_label_and_stage_has_words():
     """So that no reader meets a name from the code."""
-    assert set(ABOUT) == {*RISK_LABELS, *LEVEL_LABELS, *(f"toxicity:{label}" for label in TOXICITY_LABELS)}
+    toxicity = {f"toxicity:{label}" for label in TOXICITY_LABELS}
+    assert set(ABOUT) == {*RISK_LABELS, *LEVEL_LABELS, *TOGETHER_LABELS, *toxicity}
     assert set(POLICY.thresholds) <= {*STAGES, *(f"{stage}.mentor" for stage in STAGES)}
 
 
@@ -261,3 +263,132 @@ def test_a_policy_in_words_says_what_happens_to_whom():
     assert "room young" in said and "Ages 11 to 13" in said and "Swearing: held for a person" in said
     assert said.count("| harm to oneself |") >= 4  # by rules and by scores, for pupils and for mentors
     assert "No policy file can change this" in said
+
+
+def test_what_no_file_can_change_is_said_as_it_is():
+    """What is only counted in a conversation does not wait, and nobody who answers for it is told it does."""
+    sure = replace(POLICY.thresholds["linear"]["level:high"], high=0.8, sure=0.95)
+    policy = replace(POLICY, thresholds={"linear": {"level:high": sure}}, supersedes={})
+    unsure = verdict(scored("level:high", 0.9), so_far=State(), policy=policy)
+    assert (unsure.action, unsure.risk) == (Action.DELIVER, Risk.NONE)
+    said = describe(policy)
+    assert "that a rule finds in a message always waits" in said and "the message does not wait" in said
+    assert "| danger | - | - | 0.800 | 0.950 | - | - |" in said
+    assert "raises at once from 'sure from' on" in said
+    assert "all high risk, raises at once" in describe(replace(policy, gathers_concern=False))
+    assert "counted in the conversation" in explain(unsure, policy, to=Reader.MODERATOR)
+
+
+def test_a_danger_that_is_counted_is_not_said_to_be_settled_by_a_rule():
+    """Also where a rule asks for less beside it."""
+    sure = replace(POLICY.thresholds["linear"]["level:high"], high=0.8, sure=0.95)
+    policy = replace(POLICY, thresholds={"linear": {"level:high": sure}}, supersedes={})
+    worry = ruled("bullied.a", "bullied", risk=Risk.CONCERN)
+    one = verdict(worry, scored("level:high", 0.9), so_far=State(), policy=policy)
+    assert one.risk is Risk.CONCERN
+    assert "counted in the conversation" in explain(one, policy, to=Reader.MODERATOR)
+    assert "gathers" in clauses(one, policy, role=Role.PUPIL)
+
+
+# --- the message with the turns before it -------------------------------------------------------------
+
+WEIGHING = replace(POLICY, agrees=0.5)
+
+
+def read(*signals, at, role=Role.PUPIL, text="you there"):
+    """A verdict in a conversation, where the message with the turns before it shows so much."""
+    seen = (*signals, scored("together:risk", at, "transformer"))
+    one = verdict(*seen, so_far=State(), policy=WEIGHING, role=role, text=text)
+    return replace(one, so_far=State())
+
+
+def explained(one, reader, role=Role.PUPIL):
+    return explain(one, WEIGHING, to=reader, role=role, why=lambda name: WHY.get(name, name))
+
+
+HARMLESS = "with the turns before it it is harmless"
+
+
+@pytest.mark.parametrize("at", [0.01, 0.6])
+def test_a_rule_is_never_said_to_be_doubted(at):
+    one = read(DANGER, at=at)
+    assert one.risk is Risk.HIGH
+    assert clauses(one, WEIGHING, role=Role.PUPIL) == ("rule", "adult_first")
+    assert not any("turns before" in explained(one, reader) for reader in Reader)
+
+
+@pytest.mark.parametrize("role", [Role.PUPIL, Role.MENTOR])
+def test_a_hold_that_the_second_reading_let_go_is_explained_to_each_reader(role):
+    """The sender reads that it was sent and no more; staff which score, and why it did not hold."""
+    rude = scored("toxicity:insult", 0.9, "transformer")
+    one, held = (read(rude, at=at, role=role) for at in (0.3, 0.7))
+    assert (one.action, one.risk, one.reason) == (Action.DELIVER, Risk.NONE, "")
+    assert clauses(one, WEIGHING, role=role) == ("together",)
+    sender = explained(one, Reader.PUPIL, role)
+    assert sender.startswith("Your message was sent. You can keep writing.")
+    assert "before it" not in sender
+    lines = explained(one, Reader.MODERATOR, role).splitlines()
+    assert lines[0] == "Delivered; risk: none."
+    assert any("finds an insult very likely" in line and HARMLESS in line for line in lines)
+    assert f"Clause together: {CLAUSES['together']}" in lines
+    governor = explained(one, Reader.GOVERNOR, role)
+    assert f"Clause 'together': {CLAUSES['together']}" in governor
+    assert "an adult is told" not in governor
+    assert (held.action, clauses(held, WEIGHING, role=role)) == (Action.HOLD, ("score",))
+    assert HARMLESS not in explained(held, Reader.MODERATOR, role)
+
+
+@pytest.mark.parametrize("at", [0.01, 0.7])
+@pytest.mark.parametrize("label", ["level:concern", "level:high"])
+def test_what_is_counted_is_said_to_be_so_whatever_was_read_before_it(label, at):
+    one = read(scored(label, 0.9, "transformer"), at=at)
+    assert one.counted
+    assert clauses(one, WEIGHING, role=Role.PUPIL) == ("gathers",)
+    assert "counted in the conversation" in explained(one, Reader.MODERATOR)
+    assert HARMLESS not in explained(one, Reader.MODERATOR)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        ruled("a.b", "harassment", action=Action.HOLD),
+        ruled("a.b", "self_harm", risk=Risk.IMMEDIATE),
+    ],
+    ids=["holds", "immediate"],
+)
+def test_a_harmless_reading_that_changed_nothing_is_not_said_to_have(rule):
+    one = read(rule, at=0.01)
+    assert "together" not in clauses(one, WEIGHING, role=Role.PUPIL)
+    assert "turns before" not in explained(one, Reader.GOVERNOR)
+
+
+def test_where_a_check_gave_no_answer_no_second_reading_is_said_to_have_decided():
+    rude, together = (
+        scored("toxicity:insult", 0.9, "transformer"),
+        scored("together:risk", 0.01, "transformer"),
+    )
+    seen = {"so_far": State(), "policy": WEIGHING, "text": "the rain", "degraded": {"language"}}
+    one = replace(verdict(rude, together, **seen), so_far=State())
+    assert clauses(one, WEIGHING, role=Role.PUPIL) == ("aimed", "missing")
+    assert HARMLESS not in explained(one, Reader.MODERATOR)
+
+
+def test_out_of_a_conversation_no_second_reading_is_said_to_have_decided():
+    rude = scored("toxicity:insult", 0.9, "transformer")
+    one = verdict(rude, scored("together:risk", 0.01, "transformer"), text="the rain", policy=WEIGHING)
+    assert clauses(one, WEIGHING, role=Role.PUPIL) == ("aimed",)
+    assert HARMLESS not in explained(one, Reader.MODERATOR)
+
+
+def test_the_second_reading_is_in_the_policy_in_words():
+    said = describe(WEIGHING)
+    assert f"- **together**: {CLAUSES['together']}" in said
+    order = [said.index(f"- **{name}**") for name in ("gathers", "together", "conversation")]
+    assert order == sorted(order)
+
+
+def test_each_way_to_go_wrong_reads_otherwise():
+    """Two labels with the same words would be one thing to a moderator."""
+    words = [ABOUT[label] for label in TOGETHER_LABELS]
+    assert len(set(words)) == len(words)
+    assert all(one.endswith(", with the turns before it") for one in words)

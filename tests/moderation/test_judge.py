@@ -103,10 +103,10 @@ def test_a_conversation_says_when_an_alert_would_open(run):
 
 
 def test_a_turn_is_read_with_those_before_it(run):
-    """A number in pieces is whole at its last piece; one that plainly begins waits for a person."""
+    """A number in pieces is whole at its last piece, and blocked there."""
     turns = [{"sender": "pupil", "text": text} for text in ("its 07700", "900", "123")]
     _, (row,), _ = run(json.dumps({"id": 1, "turns": turns}))
-    assert [turn["action"] for turn in row["turns"]] == ["hold", "deliver", "block"]
+    assert [turn["action"] for turn in row["turns"]] == ["deliver", "deliver", "block"]
 
 
 @pytest.mark.parametrize(

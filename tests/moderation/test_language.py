@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from moderation.build import default_pipeline
-from moderation.language import HOLDS, MOST, Language, Words, load_language, loanwords, save_language
+from moderation.language import (
+    HOLDS,
+    LONGEST_KEPT,
+    MOST,
+    Language,
+    Words,
+    load_language,
+    loanwords,
+    save_language,
+)
 from moderation.linear import MODELS, BadModel
 from moderation.verdict import Action, Risk, Role, Submission
 
@@ -146,3 +155,16 @@ def test_what_is_borrowed_is_listed_without_repeats_of_sayings():
     assert len(words) > 500
     assert sayings.search(" its just cest la vie ") is not None
     assert (MODELS / "language.md").exists()
+
+
+def test_only_words_are_remembered_and_not_whole_messages():
+    """Found by a review: text without a space was kept as one word, up to 2,000 letters of it."""
+    model = load_language()
+    size = len(model.words.known)
+    for at in range(30):
+        assert model.read([Submission(text=f"{'ab' * 900}{at}", role=Role.PUPIL)])
+        model.words.score("x" * (LONGEST_KEPT + 1 + at))
+    assert max(map(len, model.words.known)) <= max(LONGEST_KEPT, *map(len, model.words.table))
+    assert len(model.words.known) <= size + 30
+    model.words.score("zqv" * 8)
+    assert "zqv" * 8 in model.words.known

@@ -1,6 +1,7 @@
 """The embedded classifier: the same features however batched, bounded, and never a file that was changed."""
 
 import hashlib
+import itertools
 import shutil
 
 import numpy as np
@@ -54,6 +55,19 @@ def test_a_mentors_words_are_read_as_a_mentors_too():
     pupil = set(features(["what time is it"], [False]).hashes.tolist())
     mentor = set(features(["what time is it"], [True]).hashes.tolist())
     assert pupil < mentor
+
+
+@given(texts)
+@settings(max_examples=50)
+def test_a_sum_is_of_its_features_weights_by_their_rarity(some):
+    """Added up one by one, a message comes to what the table says of it in a batch."""
+    found = features(some, [False] * len(some))
+    for table in load_model().tables:
+        for row, (start, end) in zip(table.sums(found), itertools.pairwise(found.starts), strict=True):
+            places = [int(one) >> (64 - table.bits) for one in found.hashes[start:end]]
+            weights = sum((table.weights[place].astype(float) for place in places), np.zeros(len(row)))
+            length = sum((float(table.rarity[place]) / 16) ** 2 for place in places) ** 0.5
+            assert np.allclose(row, weights * table.scale / max(length, 1e-6), rtol=1e-5, atol=1e-5)
 
 
 @given(texts)

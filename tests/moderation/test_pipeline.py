@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moderation.breaker import FAILURES, Breaker
-from moderation.pipeline import CHUNK, LABELS, Pipeline, Second, StageBusy, Threaded, size_of
+from moderation.pipeline import CHUNK, LABELS, Gap, Pipeline, Second, StageBusy, Threaded, size_of
 from moderation.policy_file import load_policy
 from moderation.verdict import Action, Risk, Role, Signal, Span, Submission, Turn
 
@@ -278,8 +278,8 @@ def test_a_pipeline_that_makes_no_sense_is_refused():
 
 
 def test_every_label_that_a_stage_may_use_is_known():
-    """13 topics, three levels and Detoxify's six."""
-    assert len(LABELS) == 13 + 3 + 6
+    """13 topics, three levels, Detoxify's six, and nine of what a message shows with the turns before it."""
+    assert len(LABELS) == 13 + 3 + 6 + 9
 
 
 # --- the second tier ----------------------------------------------------------------------------------
@@ -412,6 +412,37 @@ async def test_a_stage_may_say_that_it_cannot_judge():
     assert judge.broken == ()
     assert ("declined", "language", "", 1) in seen
     assert not [one for one in seen if one[0] == "failures"]
+
+
+@pytest.mark.parametrize(("gap", "kind"), [(Gap.LATE, "deadline"), (Gap.FAILED, "raised")])
+async def test_a_stage_that_only_ever_says_that_it_failed_is_left_alone(gap, kind):
+    """Found by a review: one that kept its own deadline by always being late counted as well."""
+    seen = []
+    stage = Says([gap, gap])
+    judge = Pipeline((stage,), POLICY, 5, observe=lambda *what: seen.append(what))
+    for _ in range(FAILURES):
+        verdicts = await judge.judge(messages("hi", "ho"))
+        assert [one.degraded for one in verdicts] == [{"model"}] * 2
+    assert judge.broken == ("model",)
+    assert seen.count(("failures", "model", kind, 1)) == 2 * FAILURES
+    await judge.judge(messages("hi", "ho"))
+    assert stage.asked == FAILURES
+
+
+async def test_a_stage_that_is_late_for_some_is_well():
+    """What it answered in time counts, and so does that it declined."""
+    for answer in ([Gap.LATE, []], [Gap.LATE, None], [Gap.DECLINED, Gap.FAILED]):
+        judge = Pipeline((Says(answer),), POLICY, 5)
+        for _ in range(2 * FAILURES):
+            await judge.judge(messages("hi", "ho"))
+        assert judge.broken == ()
+
+
+async def test_where_the_first_tier_was_late_the_second_is_asked():
+    """As where it failed: nobody can answer for the gate."""
+    notes = Notes()
+    await tiers(Says([Gap.LATE]), second=notes, needed=lambda *_: False).judge_one(HELLO)
+    assert notes.texts == ["hello there"]
 
 
 # --- breakers -----------------------------------------------------------------------------------------

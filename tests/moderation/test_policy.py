@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from moderation.policy import (
     CONVERSATION,
+    NEVER_CLEARED,
     STAFF,
+    TOGETHER,
     Aimed,
     Overlay,
     Policy,
@@ -21,7 +23,7 @@ from moderation.policy import (
     Told,
     floor,
 )
-from moderation.policy_file import load_policy
+from moderation.policy_file import MOST_AGREES, load_policy
 from moderation.trajectory import State
 from moderation.verdict import (
     LEVEL_LABELS,
@@ -237,10 +239,19 @@ def test_what_the_conversation_shows_raises_and_does_not_hold_this_message(risk)
     assert (verdict.action, verdict.risk, verdict.labels) == (Action.DELIVER, risk, ("grooming",))
     both = decide(of_conversation(risk), ruled("toxicity:insult", action=Action.HOLD))
     assert (both.action, both.risk) == (Action.HOLD, risk)
-    assert both.reason == ("adult_first" if risk >= Risk.HIGH else "unkind")
+    assert both.reason == "unkind", "its sender is not told of an alarm that may be about the other one"
     number = decide(of_conversation(risk), ruled("personal_data", action=Action.BLOCK))
     assert number.action is Action.HOLD
-    assert decide(of_conversation(risk), degraded={"x"}).action is Action.HOLD
+    assert (number.reason, number.risk) == ("personal", risk)
+    missing = decide(of_conversation(risk), degraded={"x"})
+    assert (missing.action, missing.reason) == (Action.HOLD, "check_failed")
+    read_first = careful.decide(
+        Submission(text="hello", role=Role.MENTOR, room="young"), [of_conversation(risk)], NOTHING
+    )
+    assert read_first.reason == "first_look"
+    grave = decide(of_conversation(risk), ruled("abuse", risk=Risk.HIGH))
+    assert (grave.action, grave.reason) == (Action.HOLD, "adult_first"), "this message has its own"
+    assert decide(of_conversation(risk), scored("self_harm", 0.85)).reason == "adult_first"
 
 
 def test_what_the_conversation_shows_is_no_rule_about_this_message():
@@ -250,6 +261,47 @@ def test_what_the_conversation_shows_is_no_rule_about_this_message():
     assert (verdict.action, verdict.risk) == (Action.DELIVER, Risk.CONCERN)
     rude = decide(of_conversation(Risk.HIGH), scored("toxicity:insult", 0.9), text="you idiot")
     assert rude.action is Action.HOLD
+
+
+knowing = replace(
+    plain_policy,
+    thresholds={
+        "model": {
+            "level:high": Threshold(high=0.8),
+            "level:concern": Threshold(concern=0.5),
+            "sexual": Threshold(hold=0.3),
+            "boundary": Threshold(hold=0.5),
+            "threat": Threshold(high=0.8),
+            "toxicity:insult": Threshold(hold=0.6),
+        }
+    },
+)
+GOOD = Signal(label="self_harm", score=0.0, stage="rules", why="good", clears=True)
+
+
+def as_mentor(*signals, text="said to you"):
+    return knowing.decide(Submission(text=text, role=Role.MENTOR), [GOOD, *signals], NOTHING)
+
+
+@pytest.mark.parametrize("topic", sorted(NEVER_CLEARED))
+def test_good_practice_does_not_mute_what_a_mentor_may_do_to_a_pupil(topic):
+    """A helpline in the message is no cover for grooming in the rest of it."""
+    verdict = as_mentor(scored(topic, 0.7), scored("level:high", 0.85), scored("self_harm", 0.4))
+    assert (verdict.risk, verdict.action, verdict.reason) == (Risk.HIGH, Action.HOLD, "adult_first")
+    assert topic in verdict.labels
+    assert as_mentor(scored(topic, 0.2), scored("level:concern", 0.6)).risk is Risk.CONCERN
+    if knowing.threshold("model", topic, Role.MENTOR):
+        assert as_mentor(scored(topic, 0.6), scored("self_harm", 0.4)).action is Action.HOLD
+
+
+@pytest.mark.parametrize("topic", sorted(set(RISK_LABELS) - NEVER_CLEARED))
+def test_good_practice_mutes_what_it_sounds_like(topic):
+    """Who asks straight about suicide uses the words of danger: no score of it holds or raises anything."""
+    verdict = as_mentor(scored(topic, 0.95), scored("level:high", 0.95), scored("toxicity:insult", 0.9))
+    assert (verdict.risk, verdict.action) == (Risk.NONE, Action.DELIVER)
+    assert as_mentor(scored("level:high", 0.95)).action is Action.DELIVER, (
+        "a level without a topic names none"
+    )
 
 
 def test_concern_gathers_in_a_conversation():
@@ -264,6 +316,20 @@ def test_concern_gathers_in_a_conversation():
     assert conversing(worry, of_conversation(Risk.CONCERN), policy=gathering).risk is Risk.CONCERN
 
 
+def test_high_risk_by_a_score_that_is_not_sure_is_counted_and_does_not_wait():
+    """In a conversation, and nowhere else; a rule's high risk always waits, and so does what is sure."""
+    threshold = Threshold(high=0.8, immediate=0.95, sure=0.9)
+    policy = replace(plain_policy, gathers_concern=True, thresholds={"model": {"self_harm": threshold}})
+    unsure = conversing(scored("self_harm", 0.85), policy=policy)
+    assert (unsure.action, unsure.risk) == (Action.DELIVER, Risk.NONE)
+    for signal in (scored("self_harm", 0.9), scored("self_harm", 0.96), ruled("abuse", risk=Risk.HIGH)):
+        certain = conversing(signal, policy=policy)
+        assert certain.risk >= Risk.HIGH
+        assert (certain.action, certain.reason) == (Action.HOLD, "adult_first")
+    alone = policy.decide(Submission(text="x", role=Role.PUPIL), [scored("self_harm", 0.85)], NOTHING)
+    assert (alone.action, alone.reason) == (Action.HOLD, "adult_first")
+
+
 def test_concern_that_gathers_still_turns_a_block_into_a_hold():
     """Who may be telling of something is not refused for a phone number in it."""
     gathering = replace(plain_policy, gathers_concern=True, settled=Settled())
@@ -271,6 +337,149 @@ def test_concern_that_gathers_still_turns_a_block_into_a_hold():
         scored("self_harm", 0.6), ruled("personal_data", action=Action.BLOCK), policy=gathering
     )
     assert (verdict.action, verdict.reason) == (Action.HOLD, "personal")
+
+
+# --- the message with the turns before it -------------------------------------------------------------
+
+weighing = replace(
+    plain_policy,
+    thresholds={
+        "model": {
+            **plain_policy.thresholds["model"],
+            "self_harm": Threshold(named=0.3, concern=0.5, high=0.8, immediate=0.95, sure=0.9),
+        }
+    },
+    gathers_concern=True,
+    agrees=0.5,
+)
+
+
+def together(score):
+    return Signal(label=TOGETHER, score=score, stage="transformer", why="transformer")
+
+
+def read(*signals, at, policy=weighing, degraded=NOTHING, **more):
+    """A verdict in a conversation, where the message with the turns before it shows so much; None: unread."""
+    given = {"text": "said to you", "role": Role.PUPIL, "so_far": BEGINNING, **more}
+    seen = signals if at is None else (*signals, together(at))
+    return policy.decide(Submission(**given), seen, frozenset(degraded))
+
+
+def outcome(verdict):
+    return verdict.action, verdict.risk, verdict.reason, verdict.counted
+
+
+@pytest.mark.parametrize(
+    ("at", "action"),
+    [(None, Action.HOLD), (0.5, Action.HOLD), (0.499, Action.DELIVER), (0.0, Action.DELIVER)],
+)
+@pytest.mark.parametrize("label", ["toxicity:insult", "harassment"])
+def test_a_score_alone_holds_only_where_the_second_reading_agrees(label, at, action):
+    verdict = read(scored(label, 0.9), at=at)
+    assert outcome(verdict) == (action, Risk.NONE, "unkind" if action else "", Risk.NONE)
+
+
+@pytest.mark.parametrize(
+    ("score", "counted"), [(0.6, Risk.CONCERN), (0.85, Risk.HIGH)], ids=["concern", "not sure"]
+)
+@pytest.mark.parametrize("at", [None, 0.9, 0.0])
+def test_what_a_score_counts_is_counted_whatever_the_second_reading_says(score, counted, at):
+    """Found by a review: "my uncle touches me" in a cheerful talk was not even counted."""
+    assert outcome(read(scored("self_harm", score), at=at)) == (Action.DELIVER, Risk.NONE, "", counted)
+
+
+@pytest.mark.parametrize("score", [0.9, 0.96])
+@pytest.mark.parametrize("at", [0.0, 0.3])
+def test_a_score_that_is_sure_raises_whatever_the_second_reading_says(score, at):
+    verdict = read(scored("self_harm", score), at=at)
+    assert verdict.risk >= Risk.HIGH
+    assert (verdict.action, verdict.reason) == (Action.HOLD, "adult_first")
+
+
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("risk", Risk)
+@pytest.mark.parametrize("label", ["abuse", "personal_data", "boundary"])
+def test_what_a_rule_finds_is_never_doubted(label, risk, action):
+    """Found by a review: "i want to die" after a talk about pizza was delivered, and nobody was told."""
+    found = ruled(label, risk=risk, action=action)
+    assert outcome(read(found, at=0.0)) == outcome(read(found, at=None)) == outcome(read(found, at=0.9))
+    assert read(found, at=0.0).risk is risk
+
+
+def test_a_score_beside_a_rule_is_let_go_and_the_rule_is_not():
+    both = read(ruled("abuse", risk=Risk.CONCERN), scored("harassment", 0.9), at=0.0)
+    assert outcome(both) == (Action.DELIVER, Risk.CONCERN, "", Risk.NONE)
+    number = read(ruled("personal_data", action=Action.BLOCK), scored("harassment", 0.9), at=0.0)
+    assert outcome(number) == (Action.BLOCK, Risk.NONE, "personal", Risk.NONE)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.9])
+def test_what_is_counted_still_turns_a_block_into_a_hold(at):
+    """Who may be telling of something is not refused for a phone number in it."""
+    policy = replace(weighing, settled=Settled())
+    verdict = read(
+        ruled("personal_data", action=Action.BLOCK), scored("self_harm", 0.6), at=at, policy=policy
+    )
+    assert outcome(verdict) == (Action.HOLD, Risk.NONE, "personal", Risk.CONCERN)
+
+
+def test_what_the_conversation_shows_raises_however_harmless_its_last_message():
+    verdict = read(of_conversation(Risk.HIGH), scored("toxicity:insult", 0.9), at=0.0)
+    assert (verdict.action, verdict.risk) == (Action.DELIVER, Risk.HIGH)
+
+
+def test_out_of_a_conversation_the_second_reading_changes_nothing():
+    """There is nothing before it that it could have been read with."""
+    for signal in (ruled("abuse", risk=Risk.HIGH), scored("toxicity:insult", 0.9), scored("self_harm", 0.6)):
+        alone, unread = read(signal, at=0.0, so_far=None), read(signal, at=None, so_far=None)
+        assert outcome(alone) == outcome(unread)
+        assert alone.risk is not Risk.NONE or alone.action is Action.HOLD
+
+
+@pytest.mark.parametrize("degraded", [{"language"}, {"model"}, {"contact"}])
+def test_where_a_check_gave_no_answer_the_second_reading_has_no_say(degraded):
+    """It may be in a language that none was measured on, of which a low score says nothing."""
+    rude = scored("toxicity:insult", 0.9)
+    assert outcome(read(rude, at=0.0, degraded=degraded)) == outcome(read(rude, at=None, degraded=degraded))
+    assert read(rude, at=0.0, degraded=degraded).reason == "unkind"
+
+
+def test_a_score_that_is_no_number_lets_nothing_go():
+    assert read(scored("toxicity:insult", 0.9), at=float("nan")).action is Action.HOLD
+
+
+def test_without_its_number_the_clause_is_off():
+    assert read(scored("toxicity:insult", 0.9), at=0.0, policy=replace(weighing, agrees=0.0)).action
+
+
+def test_of_several_readings_the_gravest_speaks():
+    assert read(scored("toxicity:insult", 0.9), together(0.6), at=0.01).action is Action.HOLD
+
+
+def laid_over(where, overlay):
+    """The policy with an overlay of a site, or a room, "north"."""
+    over = {"north": overlay}
+    return replace(weighing, sites=over) if where == "site" else replace(weighing, rooms=over)
+
+
+@pytest.mark.parametrize("where", ["site", "room"])
+def test_what_a_site_or_room_wants_held_is_held_however_harmless(where):
+    """It set that itself; what a score would have held beside it is let go as elsewhere."""
+    overlay = Overlay(actions={"toxicity:insult": Action.HOLD})
+    there = {"policy": laid_over(where, overlay), where: "north"}
+    held = read(scored("toxicity:insult", 0.9), at=0.0, **there)
+    assert (held.action, held.reason) == (Action.HOLD, "unkind")
+    assert read(scored("harassment", 0.9), at=0.0, **there).action is Action.DELIVER
+    assert read(scored("toxicity:insult", 0.9), at=0.0, **(there | {where: ""})).action is Action.DELIVER
+    everything = laid_over(where, Overlay(hold_all=True))
+    first = read(scored("harassment", 0.9), at=0.0, policy=everything, **{where: "north"})
+    assert (first.action, first.reason) == (Action.HOLD, "first_look")
+
+
+@pytest.mark.parametrize("role", sorted(STAFF))
+def test_staff_are_delivered_whatever_is_read(role):
+    verdict = read(ruled("abuse", risk=Risk.HIGH), at=0.9, role=role)
+    assert outcome(verdict) == (Action.DELIVER, Risk.NONE, "", Risk.NONE)
 
 
 def test_a_missing_check_of_the_language_has_its_own_word():
@@ -378,9 +587,12 @@ signals_of_all_kinds = st.lists(
         stage=st.just(CONVERSATION),
         why=st.just("trajectory.x"),
         risk=st.sampled_from(Risk),
+        action=st.just(Action.DELIVER),  # what the whole shows does nothing to a message
+        clears=st.just(False),
     ),
     max_size=8,
 )
+together_signals = (st.floats(0, 0.3) | st.floats(0, 1)).map(together)
 clearing_signals = st.builds(
     Signal,
     label=st.sampled_from(RISK_LABELS),
@@ -412,6 +624,7 @@ class Invented:
             ),
             supersedes={stage: self.some(STAGES) for stage in sorted(self.some(STAGES, 0.2))},
             gathers_concern=chance.random() < 0.5,
+            agrees=chance.uniform(0, MOST_AGREES),
             missing={stage: chance.choice(list(Reason)) for stage in sorted(self.some(STAGES, 0.2))},
             sites={name: self.overlay() for name in sorted(self.some("ab"))},
             rooms={name: self.overlay() for name in sorted(self.some("ab"))},
@@ -427,7 +640,7 @@ class Invented:
         }
 
     def threshold(self):
-        fields = self.some(["named", "concern", "high", "immediate", "hold"])
+        fields = self.some(["named", "concern", "high", "immediate", "hold", "sure"])
         return Threshold(**{name: self.chance.uniform(0.01, 1) for name in sorted(fields)})
 
     def overlay(self):
@@ -456,12 +669,13 @@ missing_stages = st.frozensets(st.sampled_from(["linear", "language", "rules"]),
     policies_of_any_kind | st.just(SHIPPED),
     submissions,
     st.lists(clearing_signals, max_size=1),
+    st.lists(together_signals, max_size=1),
     signals_of_all_kinds,
     missing_stages,
 )
-def test_what_always_holds(policy, submission, clearing, signals, degraded):
+def test_what_always_holds(policy, submission, clearing, read_together, signals, degraded):
     """For any policy that can be written and any signals: no data weaken the floor."""
-    signals = [*clearing, *signals]
+    signals = [*clearing, *read_together, *signals]
     verdict = policy.decide(submission, signals, degraded)
     of_message = [one for one in signals if one.stage != CONVERSATION]
     assert verdict.risk >= max((one.risk for one in signals), default=Risk.NONE)
@@ -474,8 +688,12 @@ def test_what_always_holds(policy, submission, clearing, signals, degraded):
     if degraded:
         assert verdict.action is not Action.DELIVER
     assert bool(verdict.reason) == (verdict.action is not Action.DELIVER)
-    if verdict.action is not Action.DELIVER and verdict.risk >= Risk.HIGH:
-        assert verdict.reason == "adult_first"
+    together = max((one.risk for one in signals if one.stage == CONVERSATION), default=Risk.NONE)
+    if verdict.risk >= Risk.HIGH and verdict.risk > together:  # by a rule, or a score that counts at once
+        assert (verdict.action, verdict.reason) == (Action.HOLD, "adult_first")
+    alone = policy.decide(submission, of_message, degraded)
+    if verdict.reason == "adult_first" != alone.reason:  # by what the conversation shows it never is
+        assert max(one.risk for one in signals if one.stage == CONVERSATION) is Risk.NONE
     assert set(verdict.signals) == set(signals)
     assert verdict.policy_version == policy.version
 
@@ -503,17 +721,46 @@ def test_the_floor_alone_holds_whatever_decided_before_it(action, risk, reason, 
 @given(
     policies_of_any_kind | st.just(SHIPPED),
     submissions,
-    st.lists(clearing_signals, max_size=1),
+    st.lists(clearing_signals | together_signals, max_size=2),
     signals_of_all_kinds,
     missing_stages,
     st.randoms(use_true_random=False),
 )
-def test_the_order_of_signals_changes_nothing(policy, submission, clearing, signals, degraded, order):
+def test_the_order_of_signals_changes_nothing(policy, submission, more, signals, degraded, order):
     """Stages answer in any order; two decisions on the same signals are the same."""
-    signals = [*clearing, *signals]
+    signals = [*more, *signals]
     first = policy.decide(submission, signals, degraded)
     order.shuffle(signals)
     assert policy.decide(submission, signals, degraded) == first
+
+
+@slowly
+@given(
+    policies_of_any_kind | st.just(SHIPPED),
+    submissions,
+    together_signals,
+    st.lists(clearing_signals, max_size=1),
+    signals_of_all_kinds,
+    missing_stages,
+)
+def test_the_second_reading_lets_go_of_holds_and_of_nothing_else(
+    policy, submission, read_together, clearing, signals, degraded
+):
+    """Whatever it says: no risk, no count and no label of risk goes with it, nor what a rule does."""
+    policy = replace(policy, supersedes={})
+    signals = [*clearing, *signals]
+    unread = policy.decide(submission, signals, degraded)
+    done = policy.decide(submission, [*signals, read_together], degraded)
+    assert (done.risk, done.counted) == (unread.risk, unread.counted)
+    if outcome(done) != outcome(unread):
+        assert submission.so_far is not None
+        assert not degraded
+        assert read_together.score < policy.agrees
+        assert (unread.action, done.action) != (Action.DELIVER, Action.DELIVER)
+        assert (
+            done.action <= max((one.action for one in signals), default=Action.DELIVER)
+            or done.action is Action.HOLD
+        )
 
 
 @slowly
@@ -526,10 +773,17 @@ def test_more_signals_never_lower_risk(policy, submission, signals, more):
 
 
 @slowly
-@given(policies_of_any_kind, submissions, signals_of_all_kinds, missing_stages)
-def test_an_overlay_never_lowers_risk(policy, submission, signals, degraded):
+@given(
+    policies_of_any_kind,
+    submissions,
+    st.lists(together_signals, max_size=1),
+    signals_of_all_kinds,
+    missing_stages,
+)
+def test_an_overlay_never_lowers_risk(policy, submission, read_together, signals, degraded):
     """A site or room may look closer at risk, never away from it."""
     policy = replace(policy, settled=Settled())
+    signals = [*read_together, *signals]
     bare = replace(policy, sites={}, rooms={})
     plain, over = (each.decide(submission, signals, degraded) for each in (bare, policy))
     assert over.risk >= plain.risk

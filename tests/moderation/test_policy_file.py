@@ -3,12 +3,21 @@
 import pytest
 
 from moderation.policy import Reason, Threshold
-from moderation.policy_file import POLICY, BadPolicy, Lines, is_overlay, load_policy
+from moderation.policy_file import (
+    MOST_AGREES,
+    POLICY,
+    BadPolicy,
+    Lines,
+    is_overlay,
+    load_policy,
+)
 from moderation.training.thresholds_file import marks, write_policy
 from moderation.verdict import Action, Role
 
 V = 'version = "1"\n'
 BASE = V + '[stage.linear]\nself_harm = { high = 0.8 }\n"toxicity:insult" = { hold = 0.5 }\n'
+SURE = V + "[stage.linear]\nself_harm = { high = 0.8, sure = 0.95 }\n"
+HEARD = V + '[stage.linear]\n"level:high" = { high = 0.8 }\n'
 
 
 @pytest.fixture
@@ -65,6 +74,8 @@ def test_the_version_changes_with_each_file_and_with_what_else_decides(written):
         (V + "[stage.linear]\nabuse = { hold = true }\n", 3, "at most 1"),
         (V + "[stage.linear]\nabuse = { holt = 0.5 }\n", 3, "unknown threshold 'holt'"),
         (V + "[stage.linear]\nabuse = { concern = 0.9, high = 0.5 }\n", 3, "no lower"),
+        (V + "[stage.linear]\nabuse = { high = 0.8, sure = 1.0 }\n", 3, "sure may be 0.99 at most"),
+        (V + "[stage.linear]\nabuse = { high = 0.8, sure = 7 }\n", 3, "at most 1"),
         (V + '[stage."linear.teacher"]\n', 2, "unknown role 'teacher'"),
         (V + "stage = 7\n", 2, "must be a table"),
         (V + '[reasons]\nabuse = "because"\n', 3, "unknown reason 'because'"),
@@ -80,6 +91,16 @@ def test_the_version_changes_with_each_file_and_with_what_else_decides(written):
         (V + '[supersedes]\nlinear = ["linear"]\n', 3, "nothing supersedes linear"),
         (V + '[supersedes]\nother = ["linear"]\n', 3, "unknown stage 'other'"),
         (V + '[conversation]\ngathers = ["high"]\n', 3, "only concern may gather"),
+        (V + "[conversation]\nagrees = 0.81\n", 3, "agrees must be a number from 0 to 0.8"),
+        (V + "[conversation]\n# x\nagrees = -0.1\n", 4, "agrees must be a number"),
+        (V + "[conversation]\nagrees = nan\n", 3, "agrees must be a number"),
+        (V + "[conversation]\nagrees = true\n", 3, "agrees must be a number"),
+        (V + '[conversation]\nagrees = "0.5"\n', 3, "agrees must be a number"),
+        (V + "[conversation]\nagrees = inf\n", 3, "agrees must be a number"),
+        (V + "[conversation]\nagrees = 0.5\nagree = 0.1\n", 4, "unknown entry 'agree'"),
+        (BASE + "[room.a.conversation]\nagrees = 0.1\n", 5, "unknown entry 'conversation'"),
+        (V + '[stage.transformer]\n"together:risk" = { hold = 0.5 }\n', 3, "unknown label 'together:risk'"),
+        (V + '[gate]\n"together:risk" = 0.1\n', 3, "unknown label 'together:risk'"),
         (V + '[missing]\nlanguage = "sorry"\n', 3, "unknown reason 'sorry'"),
         (V + '[missing]\nlanguages = "language"\n', 3, "unknown stage 'languages'"),
         (V + "[rates.linear]\nhigh = 3\n", 3, "at most 1"),
@@ -91,6 +112,9 @@ def test_the_version_changes_with_each_file_and_with_what_else_decides(written):
         (BASE + '[room.a.actions]\nsadness = "hold"\n', 6, "neither a label nor a rule"),
         (BASE + '[room.a.actions]\nabuse = "deliver"\n', 6, '"hold" or "block"'),
         (BASE + "[room.a.stage.linear]\nself_harm = { high = 0.9 }\n", 6, "high may be 0.8 at most"),
+        (BASE + "[room.a.stage.linear]\nself_harm = { sure = 0.9 }\n", 6, "leave out sure"),
+        (SURE + "[room.a.stage.linear]\nself_harm = { sure = 0.96 }\n", 5, "sure may be 0.95 at most"),
+        (SURE + "[room.a.stage.linear]\nself_harm = { sure = 0.995 }\n", 5, "sure may be 0.99 at most"),
         (BASE + "[room.a.stage.liner]\nself_harm = { high = 0.5 }\n", 5, "unknown stage 'liner'"),
         (BASE + "[room.a.stage.linear]\nself_harm = { heigh = 0.5 }\n", 6, "unknown threshold"),
     ],
@@ -104,6 +128,20 @@ def test_a_bad_policy_fails_with_its_line(written, text, line, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "agrees"),
+    [
+        ("", 0.0),
+        ("[conversation]\n", 0.0),
+        ("[conversation]\nagrees = 0\n", 0.0),
+        ("[conversation]\nagrees = 0.8\n", MOST_AGREES),
+    ],
+)
+def test_the_second_reading_has_no_say_where_the_file_gives_it_none(written, text, agrees):
+    policy = load_policy(written(V + text))
+    assert (policy.agrees, policy.gathers_concern) == (agrees, False)
+
+
 def test_a_file_that_is_not_there_or_not_text_is_named(written, tmp_path):
     """With a line all the same: who reads the message may be a program."""
     for file in (tmp_path / "none.toml", tmp_path):
@@ -113,6 +151,41 @@ def test_a_file_that_is_not_there_or_not_text_is_named(written, tmp_path):
     file.write_bytes(b"version = '\xff'")
     with pytest.raises(BadPolicy, match="not UTF-8"):
         load_policy(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "line", "words"),
+    [
+        (V, {"linear"}, 1, "linear judges a pupil, and no score of it counts"),
+        (HEARD, {"linear", "transformer"}, 2, "transformer judges a pupil"),
+        (BASE, {"linear"}, 2, "level:high: linear is never heard"),
+        (HEARD.replace("0.8", "0.995"), {"linear"}, 3, "level:high: linear is never heard"),
+        (
+            HEARD + '[stage."linear.mentor"]\n"level:high" = { concern = 0.5 }\n',
+            {"linear"},
+            5,
+            "a mentor needs",
+        ),
+        (HEARD, {"detoxify"}, 2, "detoxify judges a pupil"),
+        (HEARD + "[stage.detoxify]\nabuse = { named = 0.5 }\n", {"detoxify"}, 4, "detoxify judges a pupil"),
+    ],
+)
+def test_a_policy_under_which_a_classifier_says_nothing_is_refused(written, text, used, line, words):
+    """Found by a review: a stage that judges was silenced by leaving its thresholds out."""
+    file = written(text)
+    load_policy(file)
+    with pytest.raises(BadPolicy) as caught:
+        load_policy(file, used=used)
+    assert str(caught.value).startswith(f"{file}:{line}:"), caught.value
+    assert words in str(caught.value)
+
+
+def test_a_policy_under_which_each_is_heard_is_taken(written):
+    """What has no scores needs no thresholds; Detoxify has no levels."""
+    file = written(HEARD + '[stage.detoxify]\n"toxicity:insult" = { hold = 0.5 }\n')
+    used = {"rules", "contact", "language", "linear", "detoxify"}
+    assert load_policy(file, used=used).version.startswith("1-")
+    assert load_policy(used={"linear", "transformer", "detoxify"}).version == load_policy().version
 
 
 def test_sites_and_rooms_in_files_of_their_own(written):
@@ -147,6 +220,27 @@ def test_a_bad_file_of_a_room_fails_with_its_line(written, text, line, words):
         load_policy(base, overlays=[file], rules=["contact.postcode"])
     assert str(caught.value).startswith(f"{file}:{line}:"), caught.value
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "site", "room", "merged"),
+    [
+        (SURE, "{ high = 0.7 }", "{ hold = 0.5 }", Threshold(high=0.7, hold=0.5, sure=0.95)),
+        (SURE, "{ sure = 0.9 }", "{ sure = 0.85 }", Threshold(high=0.8, sure=0.85)),
+        (BASE, "{ high = 0.7 }", "{ high = 0.6 }", Threshold(high=0.6)),
+        (V, "{ high = 0.7, sure = 0.9 }", "{ high = 0.6, sure = 0.8 }", Threshold(high=0.6, sure=0.8)),
+        (V, "{ high = 0.7, sure = 0.9 }", "{ high = 0.6 }", Threshold(high=0.6)),
+        (V, "{ high = 0.7, sure = 0.9 }", "{ concern = 0.6 }", Threshold(concern=0.6, high=0.7, sure=0.9)),
+    ],
+)
+def test_of_several_scores_that_are_sure_the_lowest_counts(written, base, site, room, merged):
+    """None at all is lower than any: then all high risk raises at once."""
+    over = [
+        written(f"[site.a.stage.linear]\nself_harm = {site}\n", "site.toml"),
+        written(f"[room.b.stage.linear]\nself_harm = {room}\n", "room.toml"),
+    ]
+    policy = load_policy(written(base), overlays=over)
+    assert policy.threshold("linear", "self_harm", Role.PUPIL, site="a", room="b") == merged
 
 
 def test_a_file_of_rooms_is_no_policy(written):

@@ -47,6 +47,19 @@ def examples(kind):
                 yield pytest.param(rule["id"], example, id=f"{rule['id']}: {example}")
 
 
+EXAMPLES = {
+    rule["id"]: rule["match"]
+    for file in sorted(RULES.glob("*.toml"))
+    for rule in tomllib.loads(file.read_text(encoding="utf-8")).get("rule", [])
+}
+
+
+def at_risk(text, role):
+    """The highest risk that the shipped rules see in a message."""
+    signals = shipped_rules().read(Submission(text=text, role=role))
+    return max((signal.risk for signal in signals), default=Risk.NONE)
+
+
 @pytest.mark.parametrize(("rule_id", "example"), list(examples("match")))
 def test_examples_are_found(rule_id, example):
     """What a rule says that it matches, the whole set finds, with a span inside the text."""
@@ -68,6 +81,93 @@ def test_counter_examples_are_not(rule_id, example):
     """What a rule says that it leaves alone, it does."""
     signals = shipped_rules().read(Submission(text=example, role=Role.PUPIL))
     assert rule_id not in {signal.why for signal in signals}
+
+
+ASIDES = [
+    ". anyway i have homework and revision for my exams",
+    ". we have a dog and a cat and my nan likes chocolate",
+    ". they have football, chess and rugby at the club",
+    ". mum has photos of the trip and my birthday cake",
+]
+"""What is said beside danger and has nothing to do with it."""
+
+
+@pytest.mark.parametrize("aside", ASIDES)
+def test_no_stray_word_excuses_danger(aside):
+    """Whatever raises high or more still does so when everyday talk follows it."""
+    silenced = []
+    for rule in shipped_rules().rules:
+        if rule.risk < Risk.HIGH or rule.roles == {Role.MENTOR} or rule.labels[0] == "personal_data":
+            continue  # a place to meet is another thing where a club or a trip meets there
+        for example in EXAMPLES[rule.id]:
+            if not fold(example + aside).text.startswith(fold(example).text):
+                continue  # letters spelled out are read as a word only where nothing follows
+            if at_risk(example + aside, min(rule.roles)) < Risk.HIGH:
+                silenced.append((rule.id, example))
+    assert not silenced
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the pills wear off, so please ring 111 now",
+        "Some tablets wear off at different times, ring 111 and tell them what you took",
+        "the police will take you away from danger if you ring 999",
+        "the doctor will only ring home if they are worried about you",
+        "dont let the nurse scare you, she will listen",
+        "tell the nurse you fell, that's what nurses are for",
+        "i could ask someone to pick you up from the nurse's office",
+        "leave your phone at home tomorrow and see if you sleep better",
+        "i can see your house point total went up",
+        "meet me tomorrow at 4 on here as usual, nobody else is booked",
+        "keep your hood up, it's raining by reception",
+        "if someone has a knife in school tell any adult or ring 999",
+    ],
+)
+def test_good_practice_raises_nothing(text):
+    """No rule pages anybody for what a good mentor says."""
+    assert at_risk(text, Role.MENTOR) is Risk.NONE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the boss has me trapped in elden ring",
+        "theyve got me surrounded in warzone",
+        "my dog has me trapped under a blanket",
+        "im getting jumped at lunch in dodgeball",
+        "tell my mum i love her, shes picking me up",
+        "tell mum im sorry i missed her call",
+        "just took the whole pack upstairs",
+        "its not stopping, the rain, im soaked",
+        "i took all my dads tablets back to the shop, the ipads",
+        "pulse of 36 bpm song",
+        "they told me to do the attack on the left wing in hockey",
+        "my nan died and i wrote her a goodbye letter",
+        "bringing my bat to school tomorrow, rounders",
+    ],
+)
+def test_everyday_talk_raises_nothing(text):
+    """No rule raises anything on what pupils say every day."""
+    assert at_risk(text, Role.PUPIL) is Risk.NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("took all my mums tablets, the photos of us made me cry", Risk.IMMEDIATE),
+        ("two lads outside with a machete he was excluded they said", Risk.IMMEDIATE),
+        ("theyre kicking me in the toilets now, they used to just film it", Risk.IMMEDIATE),
+        ("someone has a knife in school, he got excluded last month and came back", Risk.IMMEDIATE),
+        ("shes been cutting herself for years, started ages ago", Risk.HIGH),
+        ("my friend told me not to tell anyone he touched her", Risk.HIGH),
+        ("i get sick after dinner on purpose", Risk.CONCERN),
+        ("got bullied again today", Risk.CONCERN),
+    ],
+)
+def test_danger_is_raised_at_its_level(text, least):
+    """Words beside danger that once silenced it no longer do."""
+    assert at_risk(text, Role.PUPIL) >= least
 
 
 def test_every_topic_has_rules_and_words_for_staff():

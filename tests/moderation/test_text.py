@@ -117,13 +117,25 @@ def test_the_map_back_is_exact(text):
         read, look = _read(text[start])
         assert character in read or character == look
     words = fold(text)
-    assert len(words.offsets) == len(words.spans)
-    for offset, span in zip(words.offsets, words.spans, strict=True):
-        assert words.text[offset : offset + 1].strip()
+    offset = 0
+    for word, span in zip(words.text.split(" ") if words.text else [], words.spans, strict=True):
+        assert word
         assert 0 <= span.start < span.end <= len(text)
-        assert words.span(offset, offset + 1) == span
+        assert words.span(offset, offset + 1) == words.span(offset, offset + len(word)) == span
+        offset += len(word) + 1
     starts = [span.start for span in words.spans]
     assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize(
+    "text", ["i d k you moonface", "i  d  k  moonface", "idk you moonface", "ok\ni d k moonface"]
+)
+def test_each_word_of_a_short_form_has_its_place(text):
+    """Letters written apart may mean several words; what stands after them keeps its own place."""
+    words = fold(text)
+    assert len(words.spans) == len(words.text.split(" "))
+    start, end = words.spans[-1]
+    assert text[start:end] == "moonface"
 
 
 @given(anything | tricky)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.breaker import FAILURES
 from moderation.build import default_pipeline
-from moderation.pipeline import Pipeline, StageBusy
+from moderation.pipeline import Gap, Pipeline, StageBusy
 from moderation.policy_file import load_policy
 from moderation.toxicity import PUBLISHED, STAGE, BadDetoxify, Form, Model, Toxicity, Wanted, load
 from moderation.toxicity.batches import MAX_WINDOWS, next_batch, windows
@@ -175,7 +176,7 @@ async def test_work_past_its_deadline_is_not_done():
     machine.go.set()
     rows = await asked
     assert lengths(rows[:1]) == [7]
-    assert rows[1] is None
+    assert rows[1] is Gap.LATE
     await stage.assess(said("third"))
     assert machine.seen == ["first", "third"]
 
@@ -214,7 +215,7 @@ async def test_a_model_that_never_answers_degrades():
     """The caller hears within its time, whatever the machine does."""
     machine = Machine()
     machine.go.clear()
-    assert await stage_of(machine, answer_within_s=0.05).assess(said("hello")) == [None]
+    assert await stage_of(machine, answer_within_s=0.05).assess(said("hello")) == [Gap.LATE]
     machine.go.set()
 
 
@@ -229,6 +230,25 @@ async def test_a_message_that_it_cannot_judge_holds_itself_alone(bad):
     verdicts = await pipeline.judge(said("good day", bad, "good bye"))
     assert [verdict.action for verdict in verdicts] == [Action.DELIVER, Action.HOLD, Action.DELIVER]
     assert [verdict.degraded for verdict in verdicts] == [frozenset(), {STAGE}, frozenset()]
+
+
+async def test_one_that_is_always_late_is_left_alone_for_a_while():
+    """Messages are then held at once, not after a deadline, and staff read that it does not answer."""
+    machine = Machine()
+    machine.go.clear()
+    pipeline = Pipeline([stage_of(machine, answer_within_s=0.02)], load_policy(), 5)
+    for _ in range(FAILURES):
+        assert (await pipeline.judge(said("hello")))[0].degraded == {STAGE}
+    assert pipeline.broken == (STAGE,)
+    machine.go.set()
+
+
+async def test_texts_that_it_cannot_read_are_no_failure_of_it():
+    """Who sends a few of them does not switch it off for everybody."""
+    pipeline = Pipeline([stage_of(Machine())], load_policy(), 20)
+    for _ in range(2 * FAILURES):
+        assert (await pipeline.judge(said("long" * 100)))[0].degraded == {STAGE}
+    assert pipeline.broken == ()
 
 
 async def test_scores_of_another_shape_hold_everything():

@@ -1,5 +1,8 @@
 """The fold over a conversation: bounded, the same however it is cut, and raising what gathers."""
 
+import binascii
+import itertools
+import json
 import math
 from dataclasses import replace
 
@@ -9,23 +12,24 @@ from hypothesis import strategies as st
 
 from moderation import trajectory
 from moderation.linear import BadModel
-from moderation.pipeline import Pipeline
+from moderation.pipeline import Pipeline, in_turn
 from moderation.policy_file import load_policy
 from moderation.trajectory import (
+    CLEAR,
+    COUNTS,
     EVIDENCE,
     FEATURES,
     ONE,
     PATTERNS,
     STAGE,
+    TOGETHER_LINES,
     VERSION,
     WHY,
     State,
     UnknownState,
     begun_with,
-    continued,
     features,
     load_weights,
-    reached,
     resumed,
     save_weights,
     step,
@@ -33,6 +37,7 @@ from moderation.trajectory import (
 from moderation.verdict import (
     LEVEL_LABELS,
     RISK_LABELS,
+    TOGETHER_LABELS,
     Action,
     Risk,
     Role,
@@ -66,7 +71,13 @@ def run(turns, weights=EVEN, state=None):
     return state, raised
 
 
-labels = st.sampled_from((*RISK_LABELS, *LEVEL_LABELS, "toxicity:insult"))
+LEVELS_ALONE = replace(
+    EVEN,
+    weights=tuple(weight * ("level:" in name) for name, weight in zip(FEATURES, EVEN.weights, strict=True)),
+)
+"""Weights under which nothing else counts."""
+
+labels = st.sampled_from((*RISK_LABELS, *LEVEL_LABELS, *TOGETHER_LABELS, "toxicity:insult"))
 signals = st.builds(
     Signal,
     label=labels,
@@ -82,6 +93,12 @@ turns = st.tuples(
     st.lists(signals, max_size=6).map(tuple),
     st.sampled_from([frozenset(), frozenset({"linear"}), frozenset({"rules"})]),
 )
+
+
+WRITTEN_BY_1 = binascii.b2a_base64(
+    bytes(2 * (2 + 3 * 2 * len(EVIDENCE) + len(COUNTS) + 1 + len(PATTERNS) + 1)), newline=False
+).decode()
+"""An empty state of version 1, which had no `together`."""
 
 
 # --- the state ----------------------------------------------------------------------------------------
@@ -112,7 +129,8 @@ def test_the_state_does_not_grow(talk):
         state, found = step(state, role, seen, degraded, EVEN)
         assert len(found) <= 1
         assert all(one.stage == STAGE and one.why in WHY and 0 <= one.score <= 1 for one in found)
-    assert len(state.to_json()) == size < 400
+    assert len(state.to_json()) == size < 500
+    assert len(state.together) == len(TOGETHER_LINES) * len(TOGETHER_LABELS)
     assert all(0 <= value <= 1 for value in features(state))
     assert State.from_json(state.to_json()) == state
 
@@ -131,7 +149,7 @@ def test_more_evidence_in_a_message_never_lowers_the_score(last, before, share):
         state, _ = step(state, role, seen, degraded, EVEN)
     role, seen, _ = last
     less = tuple(
-        replace(one, score=one.score * share) if one.stage in trajectory.CLASSIFIERS else one for one in seen
+        one._replace(score=one.score * share) if one.stage in trajectory.CLASSIFIERS else one for one in seen
     )
     most, _ = step(state, role, seen, (), EVEN)
     least, _ = step(state, role, less, (), EVEN)
@@ -150,9 +168,28 @@ def test_a_state_that_this_version_did_not_write_is_named_and_begun_anew(text):
     assert resumed(text) == (State(), False)
 
 
-def test_a_state_out_of_bounds_is_no_state():
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mood": ONE + 1},
+        {"together": (ONE + 1, *State().together[1:])},
+        {"counts": (trajectory.MOST + 1,) * len(COUNTS)},
+    ],
+    ids=repr,
+)
+def test_a_state_out_of_bounds_is_no_state(wrong):
     with pytest.raises(UnknownState):
-        State.from_json(replace(State(), mood=ONE + 1).to_json())
+        State.from_json(replace(State(), **wrong).to_json())
+
+
+@pytest.mark.parametrize("of_old", [True, False])
+def test_a_state_from_before_there_was_a_second_reading_is_unknown(of_old):
+    """Its numbers would be read as others than they are: it is begun anew, and added up from the verdicts."""
+    packed = json.loads(State().to_json())[1]
+    text = json.dumps([1, packed]) if of_old else json.dumps([VERSION, WRITTEN_BY_1])
+    with pytest.raises(UnknownState):
+        State.from_json(text)
+    assert resumed(text) == (State(), False)
 
 
 def test_no_state_is_the_beginning():
@@ -233,7 +270,7 @@ def test_every_pattern_is_named_and_its_faint_twin_is_quiet(name, about, talk):
     assert [one.why for _, one in raised][:1] == [f"trajectory.{name}"]
     assert trajectory.about(raised[0][1].why) is about
     assert raised[0][1].label in RISK_LABELS
-    faint = [(role, tuple(replace(one, score=one.score / 6) for one in seen)) for role, seen in talk]
+    faint = [(role, tuple(one._replace(score=one.score / 6) for one in seen)) for role, seen in talk]
     assert run(faint * 6)[1] == []
 
 
@@ -288,6 +325,179 @@ def test_an_alarm_about_one_waits_where_the_message_alarms_about_the_other():
     assert (found, EVEN.odds(after) >= EVEN.concern) == ((), True)
     _, found = step(after, PUPIL, low, (), EVEN)
     assert [one.why for one in found] == ["trajectory.going_down"]
+
+
+@pytest.mark.parametrize("stage", ["linear", "transformer"])
+def test_a_language_that_nobody_measured_washes_nothing_away(stage):
+    """Found by a review: classifiers answer next to nothing on it, and a pupil's trouble faded."""
+    before, _ = run([(PUPIL, scored(stage, self_harm=0.5, level_concern=0.5))] * 3)
+    faint = scored(stage, self_harm=0.01)
+    after, _ = step(before, PUPIL, faint, {"language"}, EVEN)
+    assert (after.slow, after.fast, after.peak, after.mood) == (
+        before.slow, before.fast, before.peak, before.mood,
+    )  # fmt: skip
+    assert after.turns == (4, 0)
+    judged, _ = step(before, PUPIL, faint, (), EVEN)
+    assert sum(judged.fast) < sum(before.fast), "as it would in one that they can judge"
+
+
+@pytest.mark.parametrize("role", [PUPIL, MENTOR])
+def test_levels_that_name_no_topic_blame_nobody(role):
+    """Found by a review: the first pattern was told, and that one is about the mentor."""
+    _, raised = run([(role, scored(level_concern=0.9, level_high=0.9))] * 6, weights=LEVELS_ALONE)
+    assert raised and {one.why for _, one in raised} == {"trajectory.going_down"}
+    assert trajectory.about(raised[0][1].why) is PUPIL
+
+
+# --- what messages show together with those before them ------------------------------------------------
+
+
+def shown(**scores):
+    """What the second tier says of a message with the turns before it."""
+    return tuple(
+        Signal(label=f"together:{name}", score=score, stage="transformer", why="transformer")
+        for name, score in scores.items()
+    )
+
+
+def lines(state, name):
+    """The newest answer, the mean and the most for one of the labels."""
+    at, each = TOGETHER_LABELS.index(f"together:{name}"), len(TOGETHER_LABELS)
+    return tuple(state.together[line * each + at] for line in range(len(TOGETHER_LINES)))
+
+
+EVEN_ODDS = ONE // 2
+"""Of a score of a half."""
+
+
+def test_each_answer_is_kept_as_the_newest_a_mean_and_the_most():
+    """By its log-odds: a half is half, from 4 on it is all, and down from -4 it is nothing."""
+    assert lines(State(), "risk") == (0, 0, 0)
+    state, _ = run([(PUPIL, shown(risk=0.5))])
+    assert lines(state, "risk") == (EVEN_ODDS, EVEN_ODDS // 2, EVEN_ODDS)
+    state, _ = run([(PUPIL, shown(risk=1.0))], state=state)
+    assert lines(state, "risk") == (ONE, (EVEN_ODDS // 2 + ONE) // 2, ONE)
+    state, _ = run([(MENTOR, shown(risk=0.001))], state=state)
+    assert lines(state, "risk") == (0, (EVEN_ODDS // 2 + ONE) // 4, ONE)
+
+
+def test_what_was_read_and_not_named_is_as_good_as_nothing():
+    """Scores under the least are not told; the others are known from the one that is."""
+    state, _ = run([(PUPIL, shown(risk=0.9, attack=0.9)), (PUPIL, shown(risk=0.9))])
+    newest, mean, most = lines(state, "attack")
+    assert newest == 0
+    assert 0 < mean < most
+
+
+@pytest.mark.parametrize("role", [PUPIL, MENTOR])
+def test_a_message_that_was_not_read_so_leaves_the_lines_as_they_are(role):
+    before, _ = run([(PUPIL, shown(risk=0.9, going_down=0.7))])
+    for signals, degraded in ((scored(self_harm=0.2), ()), ((), ("transformer",)), ((), ())):
+        after, _ = step(before, role, signals, degraded, EVEN)
+        assert after.together == before.together
+
+
+def test_in_a_language_that_nobody_measured_the_lines_stay_too():
+    before, _ = run([(PUPIL, shown(risk=0.9, going_down=0.7))])
+    for score in (0.01, 0.99):
+        after, _ = step(before, PUPIL, shown(risk=score), {"language"}, EVEN)
+        assert after.together == before.together
+
+
+def test_the_order_of_messages_counts_and_that_of_signals_does_not():
+    up, down = shown(risk=0.1, pieces=0.2), shown(risk=0.9, pieces=0.1)
+    rising, falling = run([(PUPIL, up), (PUPIL, down)])[0], run([(PUPIL, down), (PUPIL, up)])[0]
+    assert lines(rising, "risk")[:2] > lines(falling, "risk")[:2]
+    assert lines(rising, "risk")[2] == lines(falling, "risk")[2]
+    assert run([(PUPIL, up[::-1]), (PUPIL, down[::-1])])[0] == rising
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(TOGETHER_LABELS), st.floats(0, 1)), max_size=20))
+def test_the_lines_stay_in_bounds_and_survive_being_written(talk):
+    state = State()
+    for scores in talk:
+        found = tuple(
+            Signal(label=name, score=score, stage="transformer", why="x") for name, score in scores.items()
+        )
+        state, _ = step(state, PUPIL, found, (), EVEN)
+    assert all(0 <= value <= ONE for value in state.together)
+    assert State.from_json(state.to_json()).together == state.together
+    for name in TOGETHER_LABELS:
+        newest, mean, most = lines(state, name.removeprefix("together:"))
+        assert max(newest, mean) <= most
+
+
+def test_each_number_of_a_state_is_read_back_into_its_own_place():
+    """A state in which all are different: none is taken for its neighbour."""
+    numbers = itertools.count(1)
+    empty = State()
+    own = {
+        name: tuple(next(numbers) for _ in getattr(empty, name))
+        for name in ("turns", "slow", "fast", "peak", "together", "counts")
+    }
+    state = State(**own, mood=next(numbers), told=(1, 2, 1, 0, 2, 1, 0, 2), since=next(numbers))
+    assert State.from_json(state.to_json()) == state
+
+
+def test_every_way_to_go_wrong_is_named_by_a_pattern():
+    """`together:risk` alone names none, as levels do."""
+    named = [label for pattern in PATTERNS for label in pattern.together]
+    assert sorted(named) == sorted(set(TOGETHER_LABELS) - {"together:risk"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "label"), [(pattern, label) for pattern in PATTERNS for label in pattern.together]
+)
+def test_what_the_second_reading_names_is_what_is_told(pattern, label):
+    """Where it is clear; where it is not, the evidence decides, which here is for another."""
+    other, most = ("harassment", "attack") if pattern.name == "going_down" else ("eating", "going_down")
+    faint = scored("transformer", **{other: 0.9, "level_concern": 0.9})
+    name = label.removeprefix("together:")
+    _, clear = run([(PUPIL, (*faint, *shown(risk=0.9, **{name: 0.9})))] * 4)
+    assert clear[0][1].why == pattern.why
+    _, unclear = run([(PUPIL, (*faint, *shown(risk=0.9, **{name: 0.02})))] * 4)
+    assert unclear[0][1].why == f"trajectory.{most}"
+
+
+@pytest.mark.parametrize("mean", [CLEAR - 1, CLEAR])
+def test_clear_is_from_the_mean_on_and_no_single_message(mean):
+    at = len(TOGETHER_LABELS) + TOGETHER_LABELS.index("together:attack")
+    together = [0] * len(State().together)
+    together[at] = mean
+    before = replace(State(), together=tuple(together))
+    _, [told] = step(before, PUPIL, scored(eating=1.0, level_concern=1.0, level_high=1.0), (), EVEN)
+    assert told.why == ("trajectory.attack" if mean >= CLEAR else "trajectory.going_down")
+
+
+def test_the_clearest_of_several_is_told():
+    both = shown(risk=0.9, pieces=0.6, disclosure=0.8)
+    _, raised = run([(PUPIL, (*scored("transformer", eating=0.9), *both))] * 4)
+    assert {one.why for _, one in raised} == {"trajectory.disclosure"}
+
+
+def test_a_question_without_a_no_is_told_as_that_whatever_is_clear():
+    asks = (ruled("course.asks_harm", "self_harm", Risk.NONE),)
+    attack = shown(risk=0.9, attack=0.95)
+    _, raised = run([(MENTOR, (*asks, *attack)), (PUPIL, attack)])
+    assert raised[-1][1].why == "trajectory.no_denial"
+
+
+def test_risk_without_a_name_blames_nobody():
+    only = replace(EVEN, weights=tuple(3.0 * name.endswith(".together:risk") for name in FEATURES), bias=-2.0)
+    _, raised = run([(MENTOR, shown(risk=0.95))] * 4, weights=only)
+    assert {one.why for _, one in raised} == {"trajectory.going_down"}
+
+
+@pytest.mark.parametrize(
+    ("score", "least", "unsettled"),
+    [(0.08, 0.08, True), (0.079, 0.08, False), (0.9, 0.08, True), (0.5, 0.9, False)],
+)
+def test_unsettled_is_what_the_last_reading_left(score, least, unsettled):
+    state, _ = run([(PUPIL, shown(risk=score))])
+    assert state.unsettled(least) is unsettled
+    assert run([(PUPIL, ())], state=state)[0].unsettled(least) is unsettled, "and so it stays until the next"
+    assert not run([(PUPIL, shown(risk=0.01))], state=state)[0].unsettled(least)
+    assert not State().unsettled(least)
 
 
 # --- its data -----------------------------------------------------------------------------------------
@@ -366,9 +576,12 @@ async def test_messages_of_one_conversation_are_taken_one_after_the_other(pipeli
     states: dict[str, State] = {}
     parts = []
     for first in range(0, 6, 2):
-        batch = continued(submissions[first : first + 2], states)
+        batch = [
+            replace(one, so_far=states.get(one.conversation, one.so_far))
+            for one in submissions[first : first + 2]
+        ]
         verdicts = await pipeline.judge(batch)
-        states |= reached(batch, verdicts)
+        states |= {one.conversation: verdict.so_far for one, verdict in zip(batch, verdicts, strict=True)}
         parts += verdicts
     assert parts == at_once
     assert [one.risk for one in at_once].count(Risk.CONCERN) == 1
@@ -376,6 +589,77 @@ async def test_messages_of_one_conversation_are_taken_one_after_the_other(pipeli
     apart = await pipeline.judge(mixed)
     assert apart[::2] == at_once
     assert {one.risk for one in apart[1::2]} == {Risk.NONE}
+
+
+def turns_so_far(verdicts):
+    return [one.so_far.turns for one in verdicts]
+
+
+class Noting(Pipeline):
+    """Keeps which texts it was given at once."""
+
+    def __init__(self):
+        super().__init__([Scores()], load_policy())
+        self.batches: list[list[str]] = []
+
+    async def judge(self, batch):
+        self.batches.append([one.text for one in batch])
+        return await super().judge(batch)
+
+
+async def one_by_one(pipeline, talk):
+    """As a chat would: each turn after the one before it was judged."""
+    found = []
+    state = State()
+    for one in talk:
+        found.append(await pipeline.judge_one(replace(one, so_far=state)))
+        state = found[-1].so_far
+    return found
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+async def test_in_turn_each_talk_comes_to_what_it_would_come_to_alone(pipeline, batch):
+    """Of any length, in the order given, beside any others, and in batches of any size."""
+    talks = [
+        talk(*[LOW] * 6, name="a"),
+        talk("hello", name="b"),
+        [],
+        talk(*["hello", LOW] * 4, name="c", role=MENTOR),
+        talk(*[LOW] * 5, name=""),
+        talk(*["fine"] * 3, name=""),
+    ]
+    found = await in_turn(pipeline, talks, batch)
+    judged = [[verdict for verdict, _ in own] for own in found]
+    assert judged == [await one_by_one(pipeline, own) for own in talks]
+    assert all(seconds > 0 for own in found for _, seconds in own)
+    assert sum(one.risk is not Risk.NONE for one in judged[0]) == 1
+    assert {one.risk for one in judged[5]} == {Risk.NONE}
+    assert turns_so_far(judged[4]) == [(at, 0) for at in range(1, 6)]
+
+
+async def test_in_turn_next_turns_are_judged_together_and_never_before_their_time(monkeypatch):
+    monkeypatch.setattr(trajectory, "shipped_weights", lambda: EVEN)
+    noting = Noting()
+    await in_turn(noting, [talk("a1", "a2", "a3"), talk("b1"), talk("c1", "c2")], 2)
+    assert noting.batches == [["a1", "b1"], ["c1"], ["a2", "c2"], ["a3"]]
+    assert await in_turn(noting, []) == []
+    assert len(noting.batches) == 4
+
+
+async def test_in_turn_a_message_by_itself_stays_one(pipeline):
+    alone = [replace(one, so_far=None, conversation="") for one in talk(*[LOW] * 8)]
+    [own] = await in_turn(pipeline, [alone])
+    assert {(verdict.so_far, verdict.risk) for verdict, _ in own} == {(None, Risk.NONE)}
+    each = await in_turn(pipeline, [[one] for one in alone])
+    assert [verdict for [(verdict, _)] in each] == [verdict for verdict, _ in own]
+
+
+async def test_a_talk_that_goes_on_begins_where_it_was(pipeline):
+    """With what a note came to, for one."""
+    begun, _ = run([(PUPIL, scored(self_harm=0.3, level_concern=0.4))] * 2)
+    first, *others = talk(*[LOW] * 3)
+    [own] = await in_turn(pipeline, [[replace(first, so_far=begun), *others]])
+    assert turns_so_far(verdict for verdict, _ in own) == [(3, 0), (4, 0), (5, 0)]
 
 
 async def test_a_message_by_itself_has_no_conversation(pipeline):

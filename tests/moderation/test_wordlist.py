@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moderation.rules import RULES, BadRule, load_rules
 from moderation.text import fold
 from moderation.verdict import Action, Risk, Role, Submission
-from moderation.wordlist import MAX_ENTRIES, BadList, Phrases, WordList
+from moderation.wordlist import MAX_ENTRIES, MAX_HITS, BadList, Phrases, WordList
 
 SITE = """\
 [[list]]
@@ -130,6 +130,52 @@ def test_allowed_words_never_excuse_danger(tmp_path):
     )
 
 
+INSULT = "you pathetic dickhead"
+
+
+def said(text):
+    return Submission(text=text, role=Role.PUPIL)
+
+
+def test_what_is_let_through_is_the_place_and_not_the_message(tmp_path):
+    """Found by a review: one allowed word hid the same rule's hits everywhere else in the message."""
+    allowing = '[allow]\nwords = ["dickhead\'s cove", "you pathetic dickhead band"]\n'
+    rules = site(tmp_path, allowing)
+
+    def holding(text):
+        found = rules.read(said(text))
+        return [text[one.span.start : one.span.end] for one in found if one.action and one.span]
+
+    assert holding(INSULT), "the shipped rules hold it"
+    passing = "we saw the you pathetic dickhead band"
+    assert holding(passing) == []
+    held = holding(f"{passing}, {INSULT}")
+    assert held and all(text in INSULT for text in held)
+    (place, *_) = (one.span for one in rules.read(said(f"{passing}, {INSULT}")) if one.action)
+    assert place is not None and place.start > len(passing)
+    assert holding(f"{INSULT}, {passing}") == held
+
+
+def test_no_number_of_allowed_words_hides_what_comes_after_them(tmp_path):
+    """Neither for a rule nor for a list, whose hits are bounded."""
+    rules = site(tmp_path, '[allow]\nwords = ["you pathetic dickhead band"]\n')
+    many = ", ".join(["you pathetic dickhead band"] * MAX_HITS)
+    assert not any(one.action for one in rules.read(said(many)))
+    assert any(one.action for one in rules.read(said(f"{many}, {INSULT}")))
+    words = WordList(id="a.b", label="harassment", why="W.", words=Phrases(["pond"]))
+    text = " ".join(["pond"] * (MAX_HITS + 1))
+    allowed = Phrases(["pond"]).find(text)
+    (found,) = words.read(said(text), allowed)
+    assert found.span is not None and found.span.end == len(text)
+
+
+def test_good_practice_inside_an_allowed_place_is_still_known(tmp_path):
+    """What is let through takes holds away, and nothing that speaks for a mentor or is counted."""
+    rules = site(tmp_path, '[allow]\nwords = ["childline"]\n')
+    found = rules.read(Submission(text="childline is free any time", role=Role.MENTOR))
+    assert "good_practice.helpline" in {one.why for one in found}
+
+
 def test_words_may_stand_in_a_file_beside(tmp_path):
     """One a line; a remark begins with #."""
     (tmp_path / "words.txt").write_text("# held here\nblorptangle\n\n")
@@ -158,6 +204,8 @@ def test_words_may_stand_in_a_file_beside(tmp_path):
         (("[[list]]", "[list]"), "two brackets"),
         (("[allow]\nwords", "[allow]\nword"), "unknown field 'word'"),
         (('words = ["moonface"', 'file = "none.txt"\nwords = ["moonface"'), "cannot be read"),
+        (('words = ["moonface"', 'file = "../names"\nwords = ["moonface"'), "stands beside this one"),
+        (('words = ["moonface"', 'file = "/etc/names"\nwords = ["moonface"'), "stands beside this one"),
     ],
 )
 def test_a_bad_list_never_starts(tmp_path, change, words):

@@ -27,14 +27,15 @@ FULL: dict[str, dict[str, Any]] = {
     "send": {"conversation": "c", "id": "i", "text": "hello"},
     "typing": {"conversation": "c"},
     "history": {"conversation": "c", "after": 7, "limit": 200},
-    "flag": {"conversation": "c", "urgency": "emergency", "note": "n"},
+    "flag": {"conversation": "c", "urgency": "emergency", "note": "n", "about": "adult"},
+    "mistake": {"alert": "a"},
     "report": {"conversation": "c", "message": "m", "reason": "unkind", "note": "n"},
     "block": {"conversation": "c"},
     "second_look": {"message": "m"},
     "leave": {"conversation": "c", "mood": 5, "helpful": True, "again": False},
     "shift": {"on": True, "capacity": 2},
     "break": {"on": False},
-    "duty": {"on": True},
+    "duty": {"on": True, "phone": True},
     "ping": {},
 }
 """Every frame of the protocol's table, with all its fields."""
@@ -44,6 +45,7 @@ REQUIRED = {
     "typing": ["conversation"],
     "history": ["conversation"],
     "flag": ["urgency"],
+    "mistake": ["alert"],
     "report": ["conversation", "reason"],
     "block": ["conversation"],
     "second_look": ["message"],
@@ -380,6 +382,10 @@ SAID: dict[str, tuple[ServerFrame, set[str]]] = {
     "ended": (frames.Ended(conversation="c", why="w"), {"conversation", "why"}),
     "review": (frames.Review(change="added", item=ITEM), {"change", "item"}),
     "alert": (frames.Alert(change="raised", alert=ALERT), {"change", "alert"}),
+    "handover": (
+        frames.Handover(id="h", change="offered", from_="a", to="b", alerts=1, until=NOW),
+        {"id", "change", "from", "to", "alerts", "until"},
+    ),
     "heartbeat": (frames.Heartbeat(conversations={"c": 3}), {"conversations"}),
     "error": (
         frames.error_frame(RateLimited("slower", retry_after_s=0.2, ref="r1")),

@@ -249,6 +249,56 @@ async def test_escalating_a_report_is_about_who_wrote_it(pair):
     assert (alert.about, alert.discreet) == (pair.mentor.id, True) and pair.mentor.help() == []
 
 
+# ---------------------------------------------------------------------------- whose risk it is
+
+
+ABOUT_THE_OTHER = [("pupil", "mentor", True), ("mentor", "pupil", False)]
+"""Who wrote it, whose risk it shows, and whether only adults may know."""
+
+
+@pytest.mark.parametrize(("writer", "whose", "discreet"), ABOUT_THE_OTHER)
+async def test_rule_08_a_second_look_knows_whose_risk_it_is(pair, writer, whose, discreet):
+    """It belongs to the alert about the other one: no second alert makes the writer its subject."""
+    sender, other = getattr(pair, writer), getattr(pair, whose)
+    ack = await sender.send(pair.c, f"[block] [high] [about {whose}] x")
+    await pair.world.sweep()
+    before = await pair.world.alert()
+    assert (before.about, before.discreet) == (other.id, discreet)
+    await sender.says("second_look", message=ack["message"])
+    assert (await pair.world.alert()).id == before.id
+    assert (await pair.world.item(ack["message"])).alert == before.id
+    assert pair.adult.of("alert")
+    if discreet:
+        assert pair.pupil.help() == pair.mentor.help() == []
+
+
+@pytest.mark.parametrize(("writer", "whose", "discreet"), ABOUT_THE_OTHER)
+async def test_escalating_knows_whose_risk_it_is(pair, writer, whose, discreet):
+    """The alert about the other one gets worse; the writer is not made its subject."""
+    sender, other = getattr(pair, writer), getattr(pair, whose)
+    ack = await sender.send(pair.c, f"[hold] [concern] [about {whose}] x")
+    item = await claimed(pair, pair.adult, ack["message"])
+    await decided(pair, pair.adult, item, Decision.ESCALATE)
+    await pair.world.sweep()
+    alert = await pair.world.alert()
+    assert (alert.about, alert.about_role.value, alert.risk) == (other.id, whose, Risk.HIGH)
+    assert alert.discreet is discreet
+    assert pair.adult.of("alert")[-1]["alert"]["risk"] == "high"
+    assert (pair.pupil.help(), pair.mentor.help()) == (([], []) if discreet else (["asked"], ["asked"]))
+
+
+async def test_escalating_a_report_is_about_the_writer_whatever_the_conversation_showed(pair):
+    """Who reports a text means the one who wrote it."""
+    ack = await pair.mentor.send(pair.c, "[concern] [about pupil] send me a photo")
+    await pair.pupil.says("report", conversation=pair.c, message=ack["message"], reason="personal")
+    item = await claimed(pair, pair.moderator, ack["message"])
+    await decided(pair, pair.moderator, item, Decision.ESCALATE)
+    assert {(a.about, a.discreet) for a in await pair.world.alerts()} == {
+        (pair.pupil.id, False),
+        (pair.mentor.id, True),
+    }
+
+
 # ---------------------------------------------------------------------------- one holder
 
 

@@ -116,7 +116,7 @@ async def test_rule_14_staff_steps_are_refused(pair):
         cases.pause(actor, pair.c),
         cases.resume(actor, pair.c),
         cases.end(actor, pair.c),
-        cases.duty(actor, on=False),
+        pair.world.node.duties.hold(actor, on=False),
     ):
         with pytest.raises(Forbidden):
             await step

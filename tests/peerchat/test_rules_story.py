@@ -312,7 +312,7 @@ class Story:
 
     def check_log(self, tx) -> None:
         """Rules 16 and 17: the chain holds."""
-        _, _, fault = verify(tx.audit.all())
+        fault = verify(tx.audit.all()).fault
         assert fault is None, fault
 
 

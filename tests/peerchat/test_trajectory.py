@@ -1,12 +1,16 @@
 """What a conversation comes to is kept with it: over restarts, for what was stored and for nothing else."""
 
+import json
+
 import pytest
 
 from moderation import trajectory
+from moderation.build import default_pipeline
 from moderation.pipeline import Pipeline
 from moderation.policy_file import load_policy
 from moderation.trajectory import State, resumed
 from moderation.verdict import Risk, Role
+from peerchat.gathering import standing
 from tests.support.scores import EVEN, LOW, Scores
 
 
@@ -107,14 +111,57 @@ async def test_the_same_message_twice_counts_once(pair):
     assert (await state(pair)).turns == (1, 1)
 
 
-async def test_a_state_of_another_version_is_begun_anew_and_said(pair, caplog):
-    """No text in the log, and the message is judged all the same."""
+@pytest.mark.parametrize("stored", ["'[0,\"secret\"]'", "NULL"])
+async def test_a_state_that_cannot_be_read_is_added_up_anew_from_the_verdicts(pair, caplog, stored):
+    """Another version's, or none: what was said before counts, to the last digit, and is told in time."""
     await pair.pupil.send(pair.c, LOW)
-    await pair.world.sql("UPDATE conversation SET so_far = '[0,\"secret\"]'")
+    await pair.mentor.send(pair.c, "hello")
+    await pair.pupil.send(pair.c, LOW)
+    before = await state(pair)
+    await pair.world.sql(f"UPDATE conversation SET so_far = {stored}")
+    assert await pair.world.read(lambda tx: standing(tx, tx.conversations.get(pair.c))) == before
+    assert await pair.world.alerts() == []
     assert (await pair.pupil.send(pair.c, LOW))["status"] == "delivered"
-    assert (await state(pair)).turns == (1, 0)
-    assert "begun anew" in caplog.text
+    assert (await state(pair)).turns == (3, 1)
+    assert (await pair.world.alert()).about == pair.pupil.id
+    assert ("added up anew" in caplog.text) == (stored != "NULL")
     assert "secret" not in caplog.text
+
+
+async def test_what_rules_found_is_added_up_anew_too(pair, monkeypatch):
+    """What a rule asks for, and what it knows as good, is kept with the verdict."""
+    monkeypatch.setattr(pair.world.judge, "judge", default_pipeline(classifiers=[Scores()]).judge)
+    await pair.mentor.send(pair.c, "Are you thinking about suicide?")
+    await pair.pupil.send(pair.c, "you are a bitch")
+    before = await state(pair)
+    assert any(before.counts)
+    await pair.world.sql("UPDATE conversation SET so_far = NULL")
+    assert await pair.world.read(lambda tx: standing(tx, tx.conversations.get(pair.c))) == before
+
+
+async def test_an_alarm_that_adding_up_anew_finds_and_no_verdict_tells_is_told_by_the_next_message(pair):
+    """As after an upgrade whose weights see more in what was said before."""
+    for _ in range(3):
+        await pair.pupil.send(pair.c, LOW)
+    await pair.world.sql("DELETE FROM case_evidence")
+    await pair.world.sql("DELETE FROM alert_event")
+    await pair.world.sql("DELETE FROM attempt")
+    await pair.world.sql("DELETE FROM alert")
+    rows = await pair.world.sql("SELECT message, signals FROM verdict WHERE risk > 0")
+    for message, signals in rows:
+        kept = json.dumps([one for one in json.loads(signals) if one["stage"] != trajectory.STAGE])
+        await pair.world.sql(f"UPDATE verdict SET risk = 0, signals = '{kept}' WHERE message = '{message}'")
+    await pair.world.sql("UPDATE conversation SET so_far = NULL")
+    await pair.pupil.send(pair.c, LOW)
+    assert (await pair.world.alert()).labels[0] == "self_harm"
+
+
+async def test_an_alarm_that_was_told_is_not_told_again_when_added_up_anew(pair):
+    for _ in range(3):
+        await pair.pupil.send(pair.c, LOW)
+    before = await state(pair)
+    await pair.world.sql("UPDATE conversation SET so_far = NULL")
+    assert await pair.world.read(lambda tx: standing(tx, tx.conversations.get(pair.c))) == before
 
 
 async def test_nothing_of_it_is_kept_when_the_conversation_has_ended(pair):

@@ -68,6 +68,7 @@ def verdict_of(text: str) -> Verdict:
     degraded = frozenset({"linear"}) if "[degraded]" in text else frozenset[str]()
     if degraded:
         action = max(action, Action.HOLD)  # what policy does with a stage that gave no answer
+    about = next((r for r in Role if f"[about {r.value}]" in text), None)
     labels = ("self_harm",) if risk > Risk.NONE else ("harassment",) if action > Action.DELIVER else ()
     return Verdict(
         action=action,
@@ -78,6 +79,7 @@ def verdict_of(text: str) -> Verdict:
             Signal(label=label, score=0.9, stage="scripted", why="mark", span=Span(0, 1)) for label in labels
         ),
         degraded=degraded,
+        about=about,
         policy_version="test-1",
     )
 

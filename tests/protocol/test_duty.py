@@ -207,3 +207,28 @@ async def test_a_welcome_while_nobody_is_on_duty_says_so(stage: Stage, adult: Cl
     await adult.call("duty", on=True)
     site = await pupil.wait("site", open=True, timeout_s=WAIT_S)
     assert site["on_duty"]
+
+
+async def test_a_phone_holds_no_duty_before_a_way_to_reach_it_was_tried(stage: Stage, adult: Client) -> None:
+    """A locked phone hears nothing by its page; the page's own lease stays as it was."""
+    with pytest.raises(Refused, match="forbidden"):
+        await adult.call("duty", on=True, phone=True)
+    assert (await adult.call("duty", on=True))["until"]
+
+
+async def test_an_alert_is_handed_over_by_an_offer_and_its_acceptance(stage: Stage, adult: Client) -> None:
+    """Until the other adult has accepted, duty cannot end; then it can, and the alert is the other's."""
+    other = await stage.adult(1)
+    await other.call("duty", on=True)
+    pair = await stage.pair()
+    alert = (await pair.mentor.call("flag", conversation=pair.c, urgency="emergency"))["alert"]
+    await adult.http("POST", f"/api/alerts/{alert}/acknowledge", {})
+    offer = (await adult.http("POST", "/api/duty/handover", {"to": other.session.member})).json()
+    heard = await other.wait("handover", change="offered", timeout_s=WAIT_S)
+    assert heard["id"] == offer["id"] and heard["alerts"] >= 1
+    with pytest.raises(Refused):
+        await adult.call("duty", on=False)
+    assert (await other.http("POST", f"/api/duty/handover/{offer['id']}/accept", {})).status == 200
+    await adult.wait("handover", change="accepted", timeout_s=WAIT_S)
+    assert (await other.http("GET", f"/api/alerts/{alert}")).json()["mine"]
+    assert (await adult.call("duty", on=False))["type"] == "done"

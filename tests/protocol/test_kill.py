@@ -5,6 +5,7 @@ import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -163,6 +164,22 @@ async def test_rules_8_and_14_what_was_answered_survives(own_demo: Callable[...,
         assert own["status"] == "held"
     finally:
         await stage.close()
+
+
+@pytest.mark.timeout(180)  # two starts and a refused one
+async def test_one_folder_has_one_server(own_demo: Callable[..., DemoServer], tmp_path: Path) -> None:
+    """A second one says why it does not start and changes nothing; after a crash the next one starts."""
+    demo = own_demo()
+    second = DemoServer(tmp_path / "second")
+    second.data = demo.data
+    second.folder.mkdir()
+    with pytest.raises(AssertionError, match="the demo ended with 1") as refused:
+        await asyncio.to_thread(second.start)
+    assert f"another server works on {demo.data}" in " ".join(str(refused.value).split())
+    assert demo.ready()
+    await asyncio.to_thread(demo.kill)
+    await asyncio.to_thread(demo.start)
+    assert demo.ready()
 
 
 async def test_it_stops_politely(own_demo: Callable[..., DemoServer]) -> None:

@@ -1,8 +1,11 @@
 """Migrations: they make what the code expects, from nothing, and leave nothing when undone."""
 
+import io
+
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
@@ -124,6 +127,12 @@ def test_text_lies_in_sealed_columns_only():
         "alert.closing_outcome",
         "alert.closing_rationale",
         "alert_event.note",
+        "case_evidence.text",
+        "case_hold.lifted_reason",
+        "case_hold.reason",
+        "contact_point.address",
+        "contact_point.name",
+        "contact_point.secret",
         "decision.note",
         "member.code_index",
         "message.body",
@@ -156,3 +165,34 @@ def test_a_database_of_the_first_version_is_brought_up_and_keeps_its_rows(path):
         path, lambda c: c.exec_driver_sql("SELECT id, last_seq, so_far FROM conversation").fetchall()
     )
     assert [tuple(row) for row in rows] == [("c", 7, None)]
+
+
+def test_a_verdict_from_before_is_about_its_sender_and_nothing_of_it_was_counted(path):
+    """Rows of earlier versions are brought up with what was true of them."""
+    migrate(path, to="0002")
+    engine = sqlite_engine(path)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql(
+            "INSERT INTO verdict (message, body_mac, action, risk, reason, labels, signals, degraded,"
+            " policy_version, at) VALUES ('m', x'00', 0, 1, '', '[]', '[]', '[]', '1', '2026-03-02 10:00:00')"
+        )
+    engine.dispose()
+    migrate(path)
+    rows = inspect(path, lambda c: c.exec_driver_sql("SELECT about, counted FROM verdict").fetchall())
+    assert [tuple(row) for row in rows] == [(None, 0)]
+
+
+def test_every_step_can_be_written_for_postgresql():
+    """As the SQL that the other engine would be given, up and down."""
+    said = io.StringIO()
+    steps = list(ScriptDirectory(str(MIGRATIONS)).walk_revisions())
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": said}
+    )
+    with Operations.context(context):
+        for step in reversed(steps):
+            step.module.upgrade()
+        for step in steps:
+            step.module.downgrade()
+    assert "ALTER TABLE verdict ADD COLUMN counted INTEGER DEFAULT '0' NOT NULL" in said.getvalue()

@@ -109,7 +109,8 @@ async def fill(store, rows=30):
 def checked(shop, checkpoint=None):
     """Verify as the command line does: offline, without any key."""
     with open_audit(database_file(shop.folder)) as entries:
-        return verify(entries, checkpoint=checkpoint)
+        found = verify(entries, checkpoints=[checkpoint] if checkpoint is not None else [])
+    return found.head.n, found.head.hash, found.fault
 
 
 def tamper(shop, *statements):

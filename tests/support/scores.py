@@ -7,6 +7,9 @@ from moderation.verdict import Signal, Submission
 
 EVEN = Weights(tuple(1.0 for _ in FEATURES), bias=-2.7, concern=0.0, high=3.0, calmed=-1.0, again=6)
 
+NOBODY = Weights(tuple(0.0 for _ in FEATURES), bias=-9.0, concern=0.0, high=3.0, calmed=-1.0)
+"""A fold that nothing moves."""
+
 LOW = "self_harm 0.3, level:concern 0.4"
 """Nothing by itself, and at the third time a reason for an adult to know."""
 

@@ -2,6 +2,9 @@
 
 from prometheus_client import generate_latest
 
+from moderation.pipeline import Pipeline, Second, Threaded
+from moderation.policy_file import load_policy
+from moderation.reload import Exchangeable
 from web import ops
 
 
@@ -52,3 +55,20 @@ def test_a_stage_that_is_left_alone_is_shown_until_it_answers():
     metrics.moderation("breaker", "linear", "", 0)
     assert metrics.checks
     assert metrics.degraded_lately() == ["rules"]
+
+
+def judging(second):
+    first = Threaded("first", lambda batch: [[] for _ in batch])
+    return Exchangeable(lambda: Pipeline([first], load_policy(), second=second))
+
+
+def test_a_missing_second_tier_is_said():
+    """To whoever scrapes, and to the coordinator in words; nothing judges yet: nothing is claimed."""
+    metrics = ops.Metrics()
+    assert metrics.second_tier is None
+    metrics.policy_is(judging(None))
+    assert metrics.second_tier is False and "peerchat_second_tier 0.0" in shown(metrics)
+    assert "judge alone" in ops.second_tier_words(metrics)
+    metrics.policy_is(judging(Second(Threaded("second", lambda batch: [[] for _ in batch]), lambda *_: True)))
+    assert metrics.second_tier and "peerchat_second_tier 1.0" in shown(metrics)
+    assert "judge alone" not in ops.second_tier_words(metrics)

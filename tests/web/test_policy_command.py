@@ -31,6 +31,7 @@ def test_check_passes_what_can_be_used(written, capsys):
         ('[room.young.actions]\n"contact.fax" = "block"\n', ":2: 'contact.fax' is neither"),
         ('[room.young.stage.linear]\n"level:high" = { high = 0.99 }\n', ":2: level:high: high may be"),
         ("[", ":1: "),
+        ('version = "1"\n', ":1: linear judges a pupil, and no score of it counts"),
     ],
 )
 def test_check_names_what_cannot(written, capsys, text, words):

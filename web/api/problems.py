@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
 from peerchat import errors
+from peerchat.channels.contact import BadContact
 from web.auth import CsrfFailed, NotSignedIn
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ _STATUS: dict[type[Exception], int] = {
     errors.Invalid: 422,
     errors.TooLong: 422,
     errors.Malformed: 422,
+    BadContact: 422,
     errors.Unavailable: 503,
     errors.StoreUnavailable: 503,
 }

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from escalation.audit import Entry
 from moderation.verdict import Role
 from peerchat import overview, views
 from peerchat.store.sql import database_file, open_audit
@@ -54,21 +55,25 @@ async def statistics(request: Request) -> Response:
     if end <= begin:
         raise InvalidField("to", "`to` is before `from`")
     node = node_of(request)
-    items = await node.store.read(lambda tx: overview.statistics(tx, actor.site, begin, end))
+    items = await node.store.read(lambda tx: overview.statistics(tx, actor.site, begin, end, reader=actor))
     return Json({"items": items, "next": None, "from": views.moment(begin), "to": views.moment(end)})
 
 
 async def audit(request: Request) -> Response:
-    """GET /api/audit: whether the chain holds, and its newest rows."""
-    await require(request, Role.COORDINATOR)
+    """GET /api/audit: whether the chain holds, how far its signed heads have come, and its newest rows."""
+    actor = await require(request, Role.COORDINATOR)
     database = database_file(settings_of(request).data)
 
-    def verify() -> dict[str, Any]:
+    def verify() -> tuple[dict[str, Any], list[Entry]]:
         with open_audit(database) as entries:
             return overview.audit(entries)
 
     async with _verifying:  # a long log takes a while: one at a time, and never on the store's readers
-        return Json(await asyncio.to_thread(verify))
+        shown, newest = await asyncio.to_thread(verify)
+    node = node_of(request)
+    shown["items"] = await node.store.read(lambda tx: overview.audit_rows(tx, newest, reader=actor))
+    shown["checkpoints"] = await request.state.logbook.shown()
+    return Json(shown)
 
 
 def _day(request: Request, name: str, default: datetime) -> datetime:

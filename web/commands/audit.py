@@ -1,13 +1,16 @@
-"""`peerchat audit verify`: the whole hash chain, offline."""
+"""`peerchat audit`: check the whole log offline, sign its head now, show the key that signatures need."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from escalation.audit import Checkpoint, verify
+from escalation.audit import BadCheckpoint, Checkpoint, SignedCheckpoint, genuine, parsed, verify
 from peerchat.errors import SettingsError
+from peerchat.logbook import load_signer, where
+from peerchat.settings import load_settings
 from peerchat.store.sql import database_file, open_audit
+from web.app import utc_now
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,27 +23,85 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "--checkpoint",
         type=Path,
         metavar="FILE",
-        help='an earlier head, as {"n", "hash"}: what this command prints',
+        help="what was kept elsewhere: the file that the server ships to, or what this command printed",
+    )
+    check.add_argument(
+        "--key",
+        metavar="HEX",
+        help="the log's public key as `peerchat audit key` showed it: checks signatures",
     )
     check.set_defaults(run=run)
+    key = inner.add_parser("key", help="show the log's public key: write it down outside")
+    now = inner.add_parser("checkpoint", help="sign the log's head as it is now, and print it")
+    for command, work in ((key, _key), (now, _now)):
+        command.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
+        command.set_defaults(run=work)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print rows and head as JSON; 0 when the chain holds, 1 where it does not, 2 for bad usage."""
     if not database_file(args.data).exists():
         raise SettingsError(f"{args.data}: no database there")
-    checkpoint = None
-    if args.checkpoint is not None:
-        try:
-            kept = json.loads(args.checkpoint.read_text())
-            checkpoint = Checkpoint(n=int(kept["n"]), hash=str(kept["hash"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            raise SettingsError(f"{args.checkpoint}: not a checkpoint") from None
+    checkpoints = [] if args.checkpoint is None else _kept(args.checkpoint)
+    if args.key is not None:
+        for line, checkpoint in checkpoints:
+            if not isinstance(checkpoint, SignedCheckpoint) or not genuine(checkpoint, args.key):
+                print(f"peerchat: {args.checkpoint}, line {line}: not signed by that key", file=sys.stderr)
+                return 1
+    elif any(isinstance(checkpoint, SignedCheckpoint) for _, checkpoint in checkpoints):
+        print("peerchat: signatures were not checked; give the log's public key with --key", file=sys.stderr)
     with open_audit(database_file(args.data)) as entries:
-        rows, head, fault = verify(entries, checkpoint=checkpoint)
-    print(json.dumps({"n": rows, "hash": head}))
-    if fault is not None:
-        print(f"peerchat: at row {fault.n}: {fault.what}", file=sys.stderr)
+        found = verify(entries, checkpoints=[_head(checkpoint) for _, checkpoint in checkpoints])
+    print(json.dumps({"n": found.head.n, "hash": found.head.hash}))
+    if found.fault is not None:
+        print(f"peerchat: {where(found.fault)}", file=sys.stderr)
+        if found.proven.n:
+            print(f"peerchat: up to row {found.proven.n} it agrees with the checkpoints", file=sys.stderr)
         return 1
-    print(f"peerchat: {rows} rows, the chain holds", file=sys.stderr)
+    print(f"peerchat: {found.head.n} rows, the chain holds", file=sys.stderr)
+    if checkpoints:
+        print(f"peerchat: it agrees with {len(checkpoints)} checkpoints", file=sys.stderr)
+    return 0
+
+
+def _kept(path: Path) -> list[tuple[int, Checkpoint | SignedCheckpoint]]:
+    """Return the checkpoints of a file by their line. Half a line at its end is what a power cut leaves."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{path}: not a checkpoint") from None
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    found: list[tuple[int, Checkpoint | SignedCheckpoint]] = []
+    for n, line in lines:
+        try:
+            found.append((n, parsed(line)))
+        except BadCheckpoint:
+            if found and n == lines[-1][0] and not text.endswith("\n"):
+                break
+            raise SettingsError(f"{path}, line {n}: not a checkpoint") from None
+    if not found:
+        raise SettingsError(f"{path}: no checkpoint in it")
+    return found
+
+
+def _head(checkpoint: Checkpoint | SignedCheckpoint) -> Checkpoint:
+    return checkpoint.head if isinstance(checkpoint, SignedCheckpoint) else checkpoint
+
+
+def _key(args: argparse.Namespace) -> int:
+    print(load_signer(load_settings(args.config)).public)
+    return 0
+
+
+def _now(args: argparse.Namespace) -> int:
+    """Verify, then sign; 1 where the chain does not hold: what does not fit is never signed."""
+    settings = load_settings(args.config)
+    if not database_file(settings.data).exists():
+        raise SettingsError(f"{settings.data}: no database there")
+    with open_audit(database_file(settings.data)) as entries:
+        found = verify(entries)
+    if found.fault is not None:
+        print(f"peerchat: {where(found.fault)}", file=sys.stderr)
+        return 1
+    print(load_signer(settings).sign(found.head, at=utc_now()).line())
     return 0

@@ -8,7 +8,6 @@ import os
 import queue
 import sys
 import threading
-import time
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -20,8 +19,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from moderation.build import default_pipeline
 from moderation.explain import Reader, explain
-from moderation.pipeline import Pipeline
-from moderation.trajectory import State, continued, reached
+from moderation.pipeline import Pipeline, in_turn
+from moderation.trajectory import State
 from moderation.verdict import RISK_LABELS, TOXICITY_LABELS, Risk, Role, Submission, Turn, Verdict
 from peerchat.errors import SettingsError
 
@@ -199,25 +198,16 @@ async def answers(
     pipeline: Pipeline, rows: Sequence[Row], *, explain_to: Reader | None = None
 ) -> list[dict[str, Any]]:
     """What is written for each row. Messages of several rows are judged together."""
-    submissions = [submission for row in rows for submission in row.submissions]
-    judged: list[dict[str, Any]] = []
-    states: dict[str, State] = {}
-    for first in range(0, len(submissions), BATCH):
-        batch = continued(submissions[first : first + BATCH], states)
-        began = time.perf_counter()
-        verdicts = await pipeline.judge(batch)
-        states |= reached(batch, verdicts)
-        ms = (time.perf_counter() - began) * 1_000 / len(batch)
-        for submission, verdict in zip(batch, verdicts, strict=True):
-            judged.append(answer(verdict, ms))
+    judged = await in_turn(pipeline, [row.submissions for row in rows], BATCH)
+    written: list[dict[str, Any]] = []
+    for row, verdicts in zip(rows, judged, strict=True):
+        own = []
+        for submission, (verdict, seconds) in zip(row.submissions, verdicts, strict=True):
+            own.append(answer(verdict, seconds * 1_000))
             if explain_to is not None:
-                judged[-1]["explanation"] = explain(
+                own[-1]["explanation"] = explain(
                     verdict, pipeline.policy, to=explain_to, role=submission.role, why=pipeline.why
                 )
-    written: list[dict[str, Any]] = []
-    following = iter(judged)
-    for row in rows:
-        own = list(itertools.islice(following, len(row.submissions)))
         if not row.turns:
             written.append({"id": row.id, **own[0]})
             continue

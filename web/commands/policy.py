@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from moderation.build import what_decides, whys
+from moderation.build import digest_of, embedded_stages, what_decides, whys
 from moderation.explain import describe
+from moderation.linear import MODELS
 from moderation.policy_file import POLICY, BadPolicy, is_overlay, load_policy
 from moderation.rules import RULES, load_rules
 from peerchat.errors import SettingsError
@@ -42,8 +43,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def _check(args: argparse.Namespace) -> int:
     """Check every file; 0 when all can be used, 1 where one cannot, 2 for bad usage or a bad rule."""
     _there([*args.files, *args.rules])
-    ids = whys(load_rules(RULES, *args.rules)).keys()
-    made_with = what_decides(RULES, *args.rules)
+    known = load_rules(RULES, *args.rules)
+    ids, made_with = whys(known).keys(), what_decides(known, models=digest_of(MODELS))
+    used = embedded_stages()
     bad = False
     under, overlays = None, []
     for file in args.files:
@@ -51,7 +53,7 @@ def _check(args: argparse.Namespace) -> int:
             if is_overlay(file):
                 overlays.append(file)
                 continue
-            print(f"{file}: {load_policy(file, rules=ids, made_with=made_with).version}")
+            print(f"{file}: {load_policy(file, rules=ids, made_with=made_with, used=used).version}")
             under = under or file
         except BadPolicy as error:
             bad = _say(error)
@@ -84,7 +86,7 @@ def _explain(args: argparse.Namespace) -> int:
         whole[0] if whole else POLICY,
         overlays=overlays,
         rules=whys(known).keys(),
-        made_with=what_decides(RULES, *args.rules),
+        made_with=what_decides(known, models=digest_of(MODELS)),
     )
     print(describe(policy, known.rules), end="")
     return 0

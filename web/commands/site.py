@@ -26,6 +26,7 @@ from web.app import utc_now
 
 T = TypeVar("T")
 MIN_PASSWORD = 12
+COMMAND_LINE = "command line"
 ROLES = [role.value for role in Role if role is not Role.PUPIL]
 
 
@@ -59,7 +60,23 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     suspend = inner.add_parser("suspend", help="suspend a member at once, by username")
     suspend.add_argument("--username", required=True)
     suspend.set_defaults(run=_suspend)
-    for command in (create, staff, cards, configure, suspend):
+    times = inner.add_parser("times", help="show or set how fast alerts climb and how long duty holds")
+    times.add_argument(
+        "changes", nargs="*", metavar="NAME=VALUE", help="minutes of a ladder with commas; empty: the default"
+    )
+    times.set_defaults(run=_times)
+    independent = inner.add_parser("independent", help="show or preset who is told of alerts about staff")
+    independent.add_argument("usernames", nargs="*", metavar="USERNAME", help="in the order they are asked")
+    independent.add_argument(
+        "--outside",
+        action="append",
+        default=[],
+        metavar="USERNAME",
+        help="one of them who is not told of anything else, such as a chair of governors",
+    )
+    independent.add_argument("--nobody", action="store_true", help="preset nobody any more")
+    independent.set_defaults(run=_independent)
+    for command in (create, staff, cards, configure, suspend, times, independent):
         command.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings (TOML)")
 
 
@@ -147,6 +164,7 @@ class SiteFile(BaseModel):
     topics: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = None
     hours: list[Hours] | None = None
     services: list[Place] | None = None
+    times: dict[str, object] | None = None
 
     @field_validator("timezone")
     @classmethod
@@ -172,13 +190,52 @@ def _configure(args: argparse.Namespace) -> int:
     for name in ("hours", "topics"):
         if name in changes:
             changes[name] = tuple(changes[name])
+    times = changes.pop("times", None)
 
     def body(tx: Tx) -> list[str]:
-        tx.sites.change(replace(tx.sites.get(_site(tx)), **changes))
-        tx.audit.append("command line", "site_configured", _site(tx), dict.fromkeys(changes, True))
-        return sorted(changes)
+        if times is not None:
+            setup.set_times(tx, _site(tx), times, by=COMMAND_LINE)
+        if changes:
+            tx.audit.append(COMMAND_LINE, "site_configured", _site(tx), dict.fromkeys(changes, True))
+            tx.sites.change(replace(tx.sites.get(_site(tx)), **changes))
+        return sorted(changes if times is None else {**changes, "times": True})
 
     print(json.dumps({"changed": _in_store(args, body)}))
+    return 0
+
+
+def _times(args: argparse.Namespace) -> int:
+    changes = dict(_named(given) for given in args.changes)
+    print(json.dumps(_in_store(args, lambda tx: setup.set_times(tx, _site(tx), changes, by=COMMAND_LINE))))
+    return 0
+
+
+def _named(given: str) -> tuple[str, object]:
+    """Return a time as `NAME=VALUE` names it: 20, 15:30, or 0,2,5,10. Checked where it is set."""
+    name, equals, value = given.partition("=")
+    if not equals:
+        raise SettingsError(f"{name}: NAME=VALUE")
+    if not value.strip():
+        return name, None
+    parts = [part.strip() for part in value.split(",")]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal()]
+    if len(numbers) != len(parts):
+        return name, value.strip()
+    return name, numbers if "," in value else numbers[0]
+
+
+def _independent(args: argparse.Namespace) -> int:
+    if stray := set(args.outside) - set(args.usernames):
+        raise SettingsError(f"--outside: {', '.join(sorted(stray))} is not one of those who are named")
+    if args.nobody and args.usernames:
+        raise SettingsError("--nobody: names somebody too")
+
+    def body(tx: Tx) -> list[dict[str, object]]:
+        if args.usernames or args.nobody:
+            setup.set_independents(tx, _site(tx), args.usernames, outside=set(args.outside), by=COMMAND_LINE)
+        return [{"name": one.name, "outside": one.outside} for one in tx.rota.independents(_site(tx))]
+
+    print(json.dumps(_in_store(args, body)))
     return 0
 
 

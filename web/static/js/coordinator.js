@@ -2,6 +2,7 @@
 
 import { $, $$, api, busy, el, meta, notice, say } from "./dom.js";
 import { Line } from "./line.js";
+import { loadDrills } from "./staff_drills.js";
 import { badge, everySecond, lineState, signOut, words } from "./staff.js";
 import { capital, clock, count, day, listed, moment, roleWord, span } from "./staff_words.js";
 
@@ -60,7 +61,7 @@ function drawSite({ site, on_duty: onDuty }) {
   if ($("#site-words").textContent !== text) $("#site-words").textContent = text;
 }
 
-function drawProblems({ site, on_duty: onDuty, health, review, alerts }) {
+function drawProblems({ site, on_duty: onDuty, health, review, alerts, rota }) {
   const list = [];
   if (!site.open) list.push(notice({ tone: site.why === "outside_hours" ? "plain" : "warn", icon: site.why === "outside_hours" ? "clock" : "warn", level: 2, title: "Closed just now", text: WHY[site.why] ?? capital(String(site.why ?? "")) }));
   else if (!adults(onDuty).length) list.push(notice({ tone: "warn", icon: "warn", level: 2, title: "Nobody is on duty", text: WHY.no_adult_on_duty }));
@@ -68,6 +69,9 @@ function drawProblems({ site, on_duty: onDuty, health, review, alerts }) {
   if ((review?.oldest_s ?? 0) > 600) list.push(notice({ tone: "warn", icon: "clock", level: 2, title: "Something has waited long", text: `The oldest item to review has waited ${span(review.oldest_s)}.` }));
   const unanswered = (alerts?.by_state?.open ?? 0) + (alerts?.by_state?.notifying ?? 0);
   if (unanswered) list.push(notice({ tone: "warn", icon: "bell", level: 2, title: `${count(unanswered, "alert")} with nobody on ${unanswered === 1 ? "it" : "them"} yet`, text: "The adults are being told until one of them takes it." }));
+  if (rota?.missing?.length) list.push(notice({ tone: "warn", icon: "clock", level: 2, title: `${listed(rota.missing)} ${rota.missing.length === 1 ? "is" : "are"} down for duty and not there`, text: "The rota has them just now. Ask them to open their page and start." }));
+  if (rota?.gap) list.push(notice({ tone: "warn", icon: "clock", level: 2, title: "A gap in the rota", text: `Nobody is down for duty from ${moment(rota.gap.begin)}, though it is open then.` }));
+  if (rota && !rota.independent) list.push(notice({ tone: "warn", icon: "people", level: 2, title: "Nobody is preset for alerts about staff", text: "Until somebody is, such an alert goes to all adults but the one it is about. Ask whoever runs the server to set it." }));
   const sign = list.map((each) => each.textContent).join("|");
   const box = $("#problems");
   if (box.dataset.sign === sign) return;
@@ -168,15 +172,20 @@ async function loadAudit() {
   $("#verified").replaceChildren(audit.verified
     ? notice({ icon: "tick", title: "The log is whole", text: `All ${total} rows were checked just now, and each fits the one before.`, children: audit.head ? [head] : [] })
     : notice({ tone: "danger", icon: "warn", title: "The log does not check out", text: "A row was changed or is missing. Leave the server as it is, and ask whoever looks after it to run the check offline." }));
-  $("#audit").replaceChildren(...(audit.items ?? []).map((each) => el("tr", {}, el("td", { class: "r", text: String(each.n) }), el("td", { class: "num nowrap", text: moment(each.at) }), el("td", { class: each.actor ? "mono small" : null, text: !each.actor ? "the server" : each.actor === meta("member") ? "you" : each.actor }), el("td", { text: kind(each.kind) }), el("td", { class: "mono small", text: each.object ?? "" }))));
+  if (audit.checkpoints) drawPlaces(audit.checkpoints);
+  $("#audit").replaceChildren(...(audit.items ?? []).map((each) => el("tr", {}, el("td", { class: "r", text: String(each.n) }), el("td", { class: "num nowrap", text: moment(each.at) }), el("td", { text: each.actor === meta("member") ? "You" : capital(each.who) }), el("td", { text: capital(each.words) }), el("td", { class: "mono small", text: each.object ?? "" }))));
 }
 
-const kind = (text) => capital(String(text ?? "").replaceAll(/[._]/g, " "));
+function drawPlaces({ n, at, places }) {
+  const none = [el("li", {}, dot("dot--off"), el("span", { text: "No signed copy of its head leaves this machine. Whoever runs the server can set that up." }))];
+  const rowsOf = (places ?? []).map((each) => el("li", {}, dot(each.failing_since ? "dot--danger" : ""), grow(`To ${each.words}`), soft(each.failing_since ? `not since ${moment(each.failing_since)}` : each.at ? `up to row ${each.n}, ${moment(each.at)}` : "nothing yet")));
+  $("#log-places").replaceChildren(...(rowsOf.length ? rowsOf : none), ...(n ? [el("li", {}, dot(), grow(`Signed up to row ${n}`), soft(moment(at)))] : []));
+}
 
 // ---------------------------------------------------------------------------- begin
 
 $("#refresh").addEventListener("click", (event) => busy(event.currentTarget, async () => {
-  const [ok] = await Promise.all([loadOverview(), loadStatistics(), loadAudit()]);
+  const [ok] = await Promise.all([loadOverview(), loadStatistics(), loadAudit(), loadDrills()]);
   say(ok ? "Everything here is from just now." : "We can’t reach the server just now.");
 }));
 signOut($("#sign-out"));
@@ -187,9 +196,11 @@ everySecond((now) => {
   if (now - polled < POLL_MS || document.visibilityState !== "visible") return;
   polled = now;
   loadOverview();
+  loadDrills();
 });
 lastDays(28);
 loadOverview();
 loadStatistics();
 loadAudit();
+loadDrills();
 line.open();

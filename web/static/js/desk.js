@@ -8,7 +8,9 @@ import { $, $$, api, busy, el, icon, meta, say, show, toast } from "./dom.js";
 import { Alarm } from "./alarm.js";
 import { Line } from "./line.js";
 import { Duty, badge, confirmed, everySecond, lineState, narrow, parts, problem, signOut, transcript, words, wrong } from "./staff.js";
+import { DutyCard } from "./staff_duty.js";
 import { HeldCard } from "./staff_item.js";
+import { RecordCard } from "./staff_record.js";
 import { about, aboutAll, capital, clock, count, face, heldFor, listed, moment, readAloud, riskBadge, roleWord, secondsSince, secondsUntil, span, when } from "./staff_words.js";
 import { Composer, ThreadView, Threads } from "./thread.js";
 import { reasonWords } from "./words.js";
@@ -25,6 +27,8 @@ const line = new Line();
 const threads = new Threads(line);
 const alarm = new Alarm({ onchange: drawSound });
 const duty = new Duty(line, drawDuty);
+new DutyCard(line, duty);
+const record = new RecordCard(() => refreshCase());
 const choosePart = parts("main");
 
 let alerts = [];
@@ -106,6 +110,8 @@ async function loadOverview() {
   } catch {
     return;
   }
+  const saving = overview.health?.find((each) => each.what === "Saving");
+  stale("saving", saving && !saving.ok ? saving.words : "");
   duty.seen(overview.on_duty.find((each) => each.name === ME)?.until ?? null);
   drawDuty();
 }
@@ -225,7 +231,7 @@ function alarmNode(alert) {
     heading,
     draw(now) {
       set(heading, urgentTitle(now));
-      set(facts.who, now.about && now.about !== "pupil" ? subject(now) : !now.who || /^An? /.test(now.who) ? "A pupil" : `${now.who}, a pupil${now.conversation ? " in a chat" : ""}`);
+      set(facts.who, isPractice(now) ? now.who || "Nobody" : now.about && now.about !== "pupil" ? subject(now) : !now.who || /^An? /.test(now.who) ? "A pupil" : `${now.who}, a pupil${now.conversation ? " in a chat" : ""}`);
       set(facts.why, aboutAll(now.labels, "Somebody asked for an adult"));
       set(facts.since, moment(now.opened_at));
       this.tick(now);
@@ -244,7 +250,8 @@ function alarmNode(alert) {
   };
 }
 
-const urgentTitle = (alert) => (alert.about && alert.about !== "pupil" ? "Someone may be in danger" : `${name(alert)} may be in danger`);
+const isPractice = (alert) => (alert.labels ?? []).includes("practice");
+const urgentTitle = (alert) => isPractice(alert) ? "Practice: nobody is in danger" : (alert.about && alert.about !== "pupil" ? "Someone may be in danger" : `${name(alert)} may be in danger`);
 
 /** Change a text only when it differs: live regions speak for every change. */
 function set(node, text) {
@@ -489,6 +496,7 @@ function leaveOpen() {
   $("#case-held").replaceChildren();
   $("#held-item").replaceChildren();
   for (const id of ["#excerpt", "#chronology", "#told"]) $(id).replaceChildren();
+  record.leave();
   closeChat();
   open = null;
 }
@@ -587,11 +595,20 @@ async function reloadCase() {
 /** The lines of a case, by the server's word; an unknown one is shown as it is. */
 const WHAT = {
   raised: "Alert raised", evidence: "Something more was added", told: "Adults were told", told_nobody: "No adult had the page open", lapsed: "It lapsed, and adults are told again",
-  acknowledged: "Taken on", in_hand: "In hand", joined: "Came into the chat", action: "Done", note: "Note", updated: "Changed",
+  acknowledged: "Taken on", in_hand: "In hand", joined: "Came into the chat", action: "Done", note: "Note", addition: "Added after closing", updated: "Changed",
   read: "More of the chat was read", read_more: "The whole chat was read", close_proposed: "Closing proposed", closed: "Closed",
   text_release: "Held text sent", text_withhold: "Held text not sent", text_escalate: "Held text passed on",
+  unreadable: "A line that cannot be read: its record is damaged",
+  handover_offered: "Offered to another adult", handed_over: "Taken over",
+  left_chat: "Left the chat", dropped: "No line to them for a minute", came_back: "They are back",
+  holder_dropped: "The adult who has it is off duty; the others are told", holder_back: "The adult who has it is back on duty",
+  said_mistake: "They say it was pressed by mistake. It still needs an adult",
 };
-const ALARMING = new Set(["raised", "evidence", "lapsed", "told_nobody"]);
+const ALARMING = new Set(["raised", "evidence", "lapsed", "told_nobody", "left_chat", "dropped", "holder_dropped"]);
+const GONE = {
+  left_chat: "They have left the chat. Nobody can ask them here any more.",
+  dropped: "There has been no line to them for a while. Nobody can ask them here just now.",
+};
 
 /** What one line of a case says after its first words. */
 function detailOf({ what, by, note, data = {} }) {
@@ -599,7 +616,10 @@ function detailOf({ what, by, note, data = {} }) {
   const facts = [];
   if (data.labels?.length && (what === "raised" || what === "evidence")) facts.push(data.labels.map(about).join("; "));
   if (data.action) facts.push(data.action);
+  if (data.from) facts.push(`from ${data.from}`);
+  if (data.to) facts.push(`to ${data.to}`);
   if (data.outcome) facts.push(data.outcome);
+  if (data.happened) facts.push(`happened ${moment(data.happened)}, written later`);
   if (note) facts.push(note);
   const text = facts.map((fact) => capital(fact)).join(". ");
   return [who ? `By ${who}${text ? ":" : "."}` : "", text ? `${text}${/[.!?]$/.test(text) ? "" : "."}` : ""].filter(Boolean).join(" ");
@@ -616,6 +636,11 @@ function drawCase() {
   $("#case-badges").replaceChildren(...badges, el("span", { class: "small soft num", text: `Raised ${moment(detail.opened_at)}` }));
   set($("#case-title"), caseTitle(detail));
   set($("#case-words"), `About: ${(detail.labels ?? []).map(about).join("; ") || "somebody asked for an adult"}.`);
+  $("#gone").hidden = closed || !detail.gone;
+  if (detail.gone) {
+    set($("#gone-title"), `Gone since ${clock(detail.gone.since)}: decide whether to find out who this is`);
+    set($("#gone-words"), `${GONE[detail.gone.why] ?? ""} Write down what you decide, and why.`);
+  }
   $("#take").hidden = closed || !unanswered(detail);
   drawNow();
   drawChronology(detail);
@@ -624,11 +649,13 @@ function drawCase() {
   $("#told").replaceChildren(...(detail.told ?? []).map((each) => el("tr", {}, el("th", { scope: "row", text: each.who }), el("td", { text: capital(each.what) }), el("td", { class: each.since ? "r" : "r softer", text: each.since ? moment(each.since) : "not yet" }))));
   $("#told-section").hidden = !(detail.told ?? []).length;
   $("#note-form").hidden = closed;
+  record.draw(detail);
   drawAside();
   drawChat();
 }
 
 function caseTitle(detail) {
+  if (isPractice(detail)) return "Practice: nothing has happened";
   if (detail.about !== "pupil") return subject(detail);
   if (detail.state === "closed") return `About ${name(detail)}`;
   return { immediate: `${name(detail)} may be in danger`, high: `${name(detail)} may need help today`, concern: `Something about ${name(detail)}` }[detail.risk] ?? name(detail);

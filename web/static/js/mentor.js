@@ -69,6 +69,7 @@ line.on("site", (frame) => {
   site = { ...site, ...frame };
   drawSite();
   drawSide();
+  for (const chat of chats.values()) chat.draw();
 });
 
 line.on("state", ({ state }) => {
@@ -299,6 +300,7 @@ class Chat {
     const banners = [];
     if (thread.open && !line.isOpen && line.state !== "connecting") banners.push(notice({ tone: "plain", icon: "offline", more: "small", children: [el("p", {}, el("strong", { text: "You’re offline." }), " What you write is kept here, and goes when you’re back.")] }));
     else if (thread.state === "open" && thread.present === false) banners.push(notice({ tone: "plain", icon: "person", more: "small", children: [el("p", {}, el("strong", { text: `${this.alias} has lost their connection.` }), " They may come back. You can wait.")] }));
+    if (thread.open && site?.closes_at && !thread.help) banners.push(notice({ tone: "plain", icon: "clock", more: "small", children: [el("p", {}, el("strong", { text: `We close at ${clock(site.closes_at)}.` }), " The chat ends then. Help them to come to a good end.")] }));
     const key = banners.map((node) => node.textContent).join();
     if (this.part("banners").dataset.words !== key) {
       this.part("banners").dataset.words = key;

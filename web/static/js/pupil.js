@@ -1,7 +1,7 @@
 // The pupil's page: ask, wait, chat, help, afterwards, closed. What is on the screen always follows from what the
 // server said last; nothing is kept in storage, so leaving takes everything along.
 
-import { $, $$, aboutMinutes, api, busy, el, icon, notice, openDialog, place, serviceList, show, switches, toast, tone } from "./dom.js";
+import { $, $$, aboutMinutes, api, busy, clock, el, icon, notice, openDialog, place, serviceList, show, switches, toast, tone } from "./dom.js";
 import { Line } from "./line.js";
 import { Composer, ThreadView, Threads } from "./thread.js";
 import { closedWords, endedWords, eventNote, helpWords, ownNote, supportCard } from "./words.js";
@@ -72,6 +72,7 @@ line.on("welcome", (frame) => {
 line.on("site", (frame) => {
   site = { ...site, ...frame };
   drawSite();
+  banners();
   if (view === "ask" || view === "closed" || view === "start") home();
   if (view === "waiting") waitNotice();
 });
@@ -262,6 +263,7 @@ function banners() {
   if (thread && view === "chat" && thread.open) {
     if (!line.isOpen && line.state !== "connecting") list.push(notice({ tone: "plain", icon: "offline", more: "small", children: [el("p", {}, el("strong", { text: "You’re offline." }), " What you write is kept here, and goes when you’re back.")] }));
     else if (thread.present === false && thread.state === "open" && line.isOpen) list.push(notice({ tone: "plain", icon: "person", more: "small", children: [el("p", {}, el("strong", { text: `${thread.partner?.alias ?? "The other person"} has lost their connection.` }), " We’re keeping your place.")] }));
+    if (site?.closes_at && !thread.help) list.push(notice({ tone: "plain", icon: "clock", more: "small", children: [el("p", {}, el("strong", { text: `We close at ${clock(site.closes_at)}.` }), " The chat ends then. You can come back any day we’re open, and Help shows places that never close.")] }));
   }
   const box = $("#banners");
   const words = list.map((node) => node.textContent).join();
@@ -340,6 +342,18 @@ function step(name) {
 // Only what the record says: asked, still asking, has it, here. Not sent yet is said as well.
 let unsent = 0;
 let alone = null; // the state of help outside a conversation
+let slip = null; // the alert of the last press, until it was said to be a mistake
+
+async function saySlip() {
+  try {
+    await line.request({ type: "mistake", alert: slip });
+    slip = null;
+    receipt();
+    toast("They know you say it was a mistake. An adult may still check that you’re OK.");
+  } catch {
+    toast("That didn’t get through. You can tell the adult yourself.", { icon: "info" });
+  }
+}
 function receipt(problem = "") {
   const box = $("#help-receipt");
   const state = thread ? thread.help : alone;
@@ -349,6 +363,7 @@ function receipt(problem = "") {
     const words = helpWords(state, { me: "pupil", pressed: pressed || !thread });
     if (state === "asked" && (pressed || !thread)) words.text = "It will say here when one of them has it. You don’t have to wait for us: the numbers below answer right now.";
     box.replaceChildren(notice(words));
+    if (slip) box.append(el("button", { class: "linkbtn", type: "button", text: "I pressed it by mistake", onclick: saySlip }));
   }
   else box.replaceChildren();
 }
@@ -366,7 +381,7 @@ $("#help-now").addEventListener("click", async () => {
   $("#help-receipt").scrollIntoView({ block: "nearest" });
   let problem = "";
   try {
-    await line.request({ type: "flag", conversation: thread?.open ? thread.id : null, urgency: "emergency" });
+    slip = (await line.request({ type: "flag", conversation: thread?.open ? thread.id : null, urgency: "emergency" })).alert;
     thread?.redraw("help");
     if (thread && !thread.help) thread.took({ type: "help", conversation: thread.id, state: "asked" });
     else if (!thread) alone ??= "asked";
@@ -401,6 +416,28 @@ $("#help-else").addEventListener("click", (event) => busy(event.currentTarget, a
   endChat();
   home();
 }));
+$("#help-adult").addEventListener("click", () => {
+  $("#about-adult").reset();
+  $("#about-adult-words").textContent = site.independent ? "This goes only to the person your school has chosen for this. No other adult here is told, and the person you’re talking to isn’t either." : "Your school hasn’t chosen one person for this, so the adults here see it. If you don’t want them to, ring Childline, or tell an adult somewhere else.";
+  step("adult");
+});
+$("#about-adult").addEventListener("submit", (event) => {
+  event.preventDefault();
+  busy(event.currentTarget.querySelector('[type="submit"]'), async () => {
+    const note = $("#about-adult-note").value.trim();
+    try {
+      await line.request({ type: "flag", conversation: thread?.open ? thread.id : null, urgency: "concern", about: "adult", ...(note ? { note } : {}) });
+    } catch {
+      step("choose");
+      receipt("That didn’t get through to us. Try again. If you can’t wait, ring one of these.");
+      return;
+    }
+    $("#about-adult").reset();
+    alone ??= "asked";
+    step("choose");
+    receipt();
+  });
+});
 $("#help-end").addEventListener("click", () => step("end"));
 $("#end-yes").addEventListener("click", () => {
   help.close();

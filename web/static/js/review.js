@@ -542,6 +542,46 @@ signOut($("#sign-out"), async () => {
   return true;
 });
 
+// ---------------------------------------------------------------------------- an adult, now
+
+const PRESSED = {
+  unsent: "Not gone yet. We keep trying. Go and find an adult; if life is at risk, ring 999.",
+  asked: "The adults are being told. It says here when one of them has it.",
+  still_asking: "Still asking, and more adults are told. If life is at risk, ring 999.",
+  has_it: "An adult has this.",
+  here: "An adult has this.",
+};
+let press = null; // the alert of this page's last press
+
+function drawPressed(state, more = "") {
+  $("#pressed").hidden = false;
+  $("#pressed-words").textContent = [PRESSED[state] ?? "", more].filter(Boolean).join(" ");
+  $("#mistake").hidden = !press;
+}
+
+$("#emergency").addEventListener("click", (event) => busy(event.currentTarget, async () => {
+  press = null;
+  drawPressed("unsent");
+  try {
+    press = (await line.request({ type: "flag", conversation: null, urgency: "emergency" })).alert;
+    drawPressed("asked");
+  } catch {
+    drawPressed("unsent", "That didn’t get through.");
+  }
+}));
+line.on("help", (frame) => {
+  if (frame.conversation === null) drawPressed(frame.state);
+});
+$("#mistake").addEventListener("click", (event) => busy(event.currentTarget, async () => {
+  try {
+    await line.request({ type: "mistake", alert: press });
+    press = null;
+    drawPressed("asked", "They know that you say it was a mistake; one of them still has to look.");
+  } catch (error) {
+    drawPressed("asked", words(error));
+  }
+}));
+
 // ---------------------------------------------------------------------------- begin
 
 lineState(line, { onopen: load });

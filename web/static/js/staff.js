@@ -291,6 +291,7 @@ export class Duty {
   #onchange;
   #asked = 0; // when this page last asked
   #granted = 0; // when the server last said yes; by this machine's clock, which may differ from the server's
+  #phone = 0; // until when a press on a phone holds, by this machine's clock
   #busy = false;
 
   constructor(line, onchange) {
@@ -314,11 +315,23 @@ export class Duty {
     return ok;
   }
 
+  /** A press on a phone holds duty until then: this page renews beside it, and needs not be awake for it. */
+  held(until) {
+    this.state = "here";
+    this.until = new Date(until);
+    this.problem = "";
+    this.#granted = Date.now();
+    this.#phone = Date.now() + Math.max(0, this.until - Date.now());
+    remember(true);
+    this.#onchange();
+  }
+
   async end() {
     const ok = await this.#ask(false);
     if (ok) {
       this.state = "off";
       this.until = null;
+      this.#phone = 0;
       remember(false);
     }
     this.#onchange();
@@ -355,7 +368,7 @@ export class Duty {
   #tick(now) {
     if (this.state !== "here" && this.state !== "lapsed") return;
     if (now - this.#asked >= (this.state === "here" && !this.problem ? RENEW_MS : RENEW_MS / 3)) this.#renew();
-    if (this.state === "here" && now - this.#granted > LEASE_MS) {
+    if (this.state === "here" && now - this.#granted > LEASE_MS && now > this.#phone) {
       this.state = "lapsed";
       this.problem = "Your duty has lapsed: this page couldn’t reach the server for 90 seconds. It starts again by itself when the line is back.";
       this.#onchange();

@@ -16,10 +16,15 @@ const ABOUT = {
   personal_data: "personal details",
   boundary: "taking the talk outside this chat",
   flag: "someone here asked for an adult",
+  about_adult: "it is about an adult of the school",
+  practice: "practice: nothing has happened, answer as if it had",
   report: "someone here reported it",
   second_look: "the sender asks for another look",
   escalated: "a moderator passed it on",
+  to_read: "messages that somebody should read; no single one was plain",
   unclear: "something that isn’t clear",
+  unjudged: "a note that no check could read",
+  unreadable: "an alert that cannot be read: its record is damaged",
 };
 
 const HARSH = {
