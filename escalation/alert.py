@@ -169,6 +169,8 @@ def acknowledged(alert: Alert, *, by: str, now: datetime, lease: timedelta = ACK
     if not alert.state.unanswered:
         return alert
     until = now + lease
+    if alert.practice:
+        until = min(until, alert.opened_at + PRACTICE_LASTS)
     return replace(
         alert,
         state=AlertState.ACKNOWLEDGED,
@@ -237,11 +239,20 @@ def told_again(alert: Alert, *, now: datetime) -> Alert:
 
 
 def closed(
-    alert: Alert, *, by: str, outcome: str, rationale: str, version: int | None, undecided: int, now: datetime
+    alert: Alert,
+    *,
+    by: str,
+    outcome: str,
+    rationale: str,
+    version: int | None,
+    undecided: int,
+    now: datetime,
+    single: bool = False,
 ) -> Alert:
     """Return the alert closed, or, for an immediate one, with the first of its two signatures.
 
-    A second adult signs by sending the same outcome; whoever proposed cannot be the second.
+    A second adult signs by sending the same outcome; whoever proposed cannot be the second. `single` says
+    that nobody but `by` may know of the alert: then one signature ends it, and the caller records that.
     """
     _open(alert)
     if not outcome.strip() or not rationale.strip():
@@ -255,7 +266,7 @@ def closed(
     if undecided:
         raise UndecidedText("a held message of this alert still waits for a decision")
     proposal = CloseProposal(by=by, outcome=outcome, rationale=rationale)
-    if alert.risk is Risk.IMMEDIATE and not alert.practice:
+    if needs_two(alert) and not single:
         first = alert.closing
         if first is None or first.by == by or first.outcome != outcome:
             return replace(
@@ -277,8 +288,18 @@ def closed(
     )
 
 
+def needs_two(alert: Alert) -> bool:
+    """Return whether closing an alert takes two adults' signatures."""
+    return alert.risk is Risk.IMMEDIATE and not alert.practice
+
+
 PRACTICE_LASTS = timedelta(minutes=30)
 """A drill that nobody ends ends by itself: adults who are rung for nothing stop listening."""
+
+
+def practice_over(alert: Alert, *, now: datetime) -> bool:
+    """Return whether a drill has lasted its time, in whatever state; or was begun under a wrong clock."""
+    return alert.practice and abs(now - alert.opened_at) >= PRACTICE_LASTS
 
 
 def practice_ended(alert: Alert, *, by: str, why: str) -> Alert:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from escalation.ladder import horizon
+from escalation.times import DEFAULTS, Times
 from escalation.triage import triage
 from moderation.verdict import Risk, Role
 
@@ -67,6 +68,7 @@ class Standing:
     due_at: datetime | None
     attempted_at: datetime | None
     unknown_since: datetime | None
+    times: Times = DEFAULTS  # of its site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,9 @@ def _of(alert: Standing, now: datetime) -> list[Missing]:
         late = alert.due_at is not None and alert.due_at + LATE < now
         return [Missing.LATE] if late else []
     found = []
-    if alert.due_at is None or alert.due_at > now + horizon(alert.risk, unanswered=True):
+    if alert.due_at is None or alert.due_at > now + horizon(
+        alert.risk, unanswered=True, ladders=alert.times.ladders
+    ):
         found.append(Missing.DUE)
     elif alert.due_at + LATE < now:
         found.append(Missing.LATE)

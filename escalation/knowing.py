@@ -32,6 +32,10 @@ class Circle:
         inside = tuple(m for m in others if m not in self.outside)
         return inside or others
 
+    def alone(self, alert: Alert, member: str) -> bool:
+        """Return whether an alert is kept apart and this adult alone may know of it: nobody else can sign."""
+        return alert.apart and self.knowing(alert) == (member,)
+
     def told(self, alert: Alert) -> tuple[str, ...]:
         """Return the adults who are told of an alert at its rung.
 

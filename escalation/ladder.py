@@ -176,6 +176,7 @@ class Step:
     first: bool
     risen: bool = False  # the rung is a new one
     repeat: bool = False  # the telling before it failed, or nobody knows how it went
+    loud: bool = False  # somebody left or was lost: heard by every kind of channel, even if somebody has it
     attempts: Mapping[str, Attempt] = field(default_factory=dict)  # by channel
 
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from escalation import alert as life
@@ -215,6 +216,7 @@ class Cases:
 
         def step(tx: Tx, found: Alert) -> Alert:
             undecided = sum(i.state is not ReviewState.DECIDED for i in tx.reviews.of_alert(found.id))
+            single = tx.rota.circle(found.site).alone(found, actor.member)
             moved = life.closed(
                 found,
                 by=actor.member,
@@ -222,11 +224,13 @@ class Cases:
                 rationale=rationale,
                 version=version,
                 undecided=undecided,
+                single=single,
                 now=tx.now,
             )
             ends.append(moved.state is AlertState.CLOSED)
             kind = "closed" if ends[-1] else "close_proposed"
-            tx.alerts.log(found.id, kind, by=actor.member, note=f"{outcome}: {rationale}")
+            data = {"single": True} if single and life.needs_two(found) else None
+            tx.alerts.log(found.id, kind, by=actor.member, data=data, note=f"{outcome}: {rationale}")
             return moved
 
         case = await self._move(actor, alert, None, step, kind=None)
@@ -350,19 +354,12 @@ class CaseStore:
         """Advance what is due and write the attempts; tell pupil and mentor when the rung rose."""
 
         def body(tx: Tx) -> Sequence[Step]:
-            days = {site.id: site.day for site in tx.sites.all()}
-            steps = tx.alerts.take_due(limit=limit, channels=self._channels, days=days)
-            steps = [tx.channels.planned(step, day=days.get(step.alert.site)) for step in steps]
+            steps = tx.alerts.take_due(limit=limit, channels=self._channels)
+            for done in tx.alerts.ended_by_themselves:
+                tx.alerts.apart(partial(emit_alert, tx, done, "closed"))
+            steps = [tx.channels.planned(step, day=tx.alerts.day(step.alert.site)) for step in steps]
             for step in steps:
-                if (
-                    step.alert.state.unanswered
-                    and step.alert.rung > 0
-                    and views.wants_help_frames(step.alert)
-                ):
-                    conversation = (
-                        tx.conversations.get(step.alert.conversation) if step.alert.conversation else None
-                    )
-                    tell_help(tx, step.alert, conversation)
+                tx.alerts.apart(partial(_tell_pair, tx, step.alert))
             return steps
 
         if await self._store.read(lambda tx: (due := tx.alerts.next_due()) is None or due > tx.now):
@@ -376,6 +373,13 @@ class CaseStore:
     async def next_due(self) -> datetime | None:
         """Return when the next alert is due."""
         return await self._store.read(lambda tx: tx.alerts.next_due())
+
+
+def _tell_pair(tx: Tx, alert: Alert) -> None:
+    """Tell pupil and mentor of an alert that climbed."""
+    if alert.state.unanswered and alert.rung > 0 and views.wants_help_frames(alert):
+        conversation = tx.conversations.get(alert.conversation) if alert.conversation else None
+        tell_help(tx, alert, conversation)
 
 
 class InApp:

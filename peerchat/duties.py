@@ -19,7 +19,7 @@ from peerchat.telling import emit_alert
 
 HOLDS = "you have an open alert: close it, or hand it over to another adult, before you go off duty"
 
-NOT_TRIED = "try a way to reach you first: a locked phone must be able to call you"
+NOT_TRIED = "try a call, a text or this browser first: something must be able to wake a locked phone"
 
 COMING = 7 * DAY
 """How far ahead adults see their own turns."""
@@ -35,8 +35,9 @@ class Duties:
     async def hold(self, actor: Actor, *, on: bool, phone: bool = False) -> datetime | None:
         """Take, renew or end a duty lease; return until when it holds.
 
-        A press on a phone holds it for longer, once a way to reach that adult was tried in this shift. It
-        cannot end while an open alert is that adult's: first another adult accepts it, or it is closed.
+        A press on a phone holds it for longer, once that adult tried in this shift a call, a text or a
+        notification of their own. It cannot end while an open alert is that adult's: first another adult
+        accepts it, or it is closed.
         """
 
         def body(tx: Tx) -> datetime | None:
@@ -131,7 +132,7 @@ def _end(tx: Tx, actor: Actor) -> None:
 
 
 def _reachable(tx: Tx, actor: Actor) -> bool:
-    """Return whether a way to reach an adult beyond the page was tried in this shift."""
+    """Return whether an adult tried in this shift what can wake a locked phone of theirs."""
     began = tx.rota.of(tx.sites.get(actor.site)).shift_began(actor.member, tx.now)
     return tx.channels.tried_since(actor.member, began)
 

@@ -18,6 +18,9 @@ from peerchat.telling import emit_alert
 DROPPED = timedelta(seconds=60)
 """Who has had no line for so long has dropped off: pages come back from a lost network well before."""
 
+HOLDER_GRACE = timedelta(minutes=3)
+"""So long an alert stays with a holder who was lost, unless somebody acts; then it is everybody's again."""
+
 LEFT, LOST, BACK = "left_chat", "dropped", "came_back"
 HOLDER_LOST, HOLDER_BACK = "holder_dropped", "holder_back"
 """Kinds of lines in a case's chronology."""
@@ -68,6 +71,11 @@ def tell_holder(tx: Tx, alert: Alert, *, lost: bool) -> None:
     else:
         tx.alerts.log(alert.id, HOLDER_BACK)
         emit_alert(tx, alert, "updated")
+
+
+def tell_freed(tx: Tx, alert: Alert) -> None:
+    """Put an alert whose holder stayed away for `HOLDER_GRACE` back into everybody's hands."""
+    emit_alert(tx, tx.alerts.free(alert), "climbed")
 
 
 def _tell(tx: Tx, alert: Alert, kind: str, *, by: str | None = None) -> None:

@@ -14,7 +14,7 @@ import hmac
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import sha256
@@ -44,7 +44,7 @@ from peerchat.errors import SettingsError, StoreUnavailable
 from peerchat.settings import TABLES, Settings
 from peerchat.store.audit import Shipment
 from peerchat.store.seal import load_master_key
-from peerchat.store.sql import Store, Tx, open_audit
+from peerchat.store.sql import Store, Tx, database_file, kept_checkpoints, open_audit
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +88,47 @@ def key_file(settings: Settings) -> Path:
     return settings.key_file.with_name("audit.key")
 
 
-def load_signer(settings: Settings) -> Signer:
-    """Read the log's key, or make it. Raises `SettingsError` where others may read it."""
-    raw = load_master_key(key_file(settings), create=True)
+KEY_ACCEPTED = "log_key_accepted"
+"""The row of another key of the log that somebody took into use; it names those before it."""
+
+
+class KeyLost(SettingsError):
+    """The log was signed before, and the key that signed it is not there."""
+
+
+def load_signer(settings: Settings, *, accept: bool = False) -> Signer:
+    """Read the log's key; make it where nothing was signed yet, or where a new one is accepted.
+
+    Raises `KeyLost`: a new key made in silence would hide every checkpoint of the old one. Raises
+    `SettingsError` where others may read the key.
+    """
+    file = key_file(settings)
+    if not file.exists() and not accept and _signed_before(settings):
+        raise KeyLost(
+            f"{file}: the log was signed with a key that is not there; put it back, or take a new one into"
+            " use with `peerchat audit key --accept`"
+        )
+    raw = load_master_key(file, create=True)
     return Signer(Ed25519PrivateKey.from_private_bytes(raw))
+
+
+def _signed_before(settings: Settings) -> bool:
+    outside = settings.audit.file
+    shipped = outside is not None and outside.exists() and outside.stat().st_size > 0
+    return shipped or bool(kept_checkpoints(database_file(settings.data)))
+
+
+def noted(entries: Iterable[Entry], names: set[str]) -> Iterator[Entry]:
+    """Pass rows on; add to `names` the keys that a row says were replaced by another."""
+    for entry in entries:
+        if entry.kind == KEY_ACCEPTED:
+            names.update(str(entry.data.get("instead_of", "")).split())
+        yield entry
+
+
+def strangers(checkpoints: Iterable[SignedCheckpoint], known: Collection[str]) -> list[SignedCheckpoint]:
+    """Return the checkpoints that none of the keys known has signed."""
+    return [c for c in checkpoints if c.key not in known or not genuine(c, c.key)]
 
 
 class ToFile:
@@ -116,10 +153,18 @@ class ToFile:
     def _append(self, line: str) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         try:
-            os.write(file, f"{line}\n".encode())
+            torn = "\n" if self._torn() else ""  # half a line, where the power went, must not spoil this one
+            os.write(file, f"{torn}{line}\n".encode())
             os.fsync(file)
         finally:
             os.close(file)
+
+    def _torn(self) -> bool:
+        with self._path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
 
     def kept(self) -> list[str]:
         """Return the lines that are there; none where there is no file yet."""
@@ -172,7 +217,7 @@ class Logbook:
         self,
         store: Store,
         database: Path,
-        signer: Signer,
+        signer: Signer | None,
         targets: Sequence[Target],
         *,
         clock: Callable[[], datetime],
@@ -184,7 +229,8 @@ class Logbook:
         self._clock = clock
         self._every_s = every_s
         self._walked: Checkpoint | None = None
-        self.signer = signer
+        self.signer = signer  # None: its key is lost
+        self.foreign = signer is None  # whether another key than ours signed before
         self.fault: Fault | None = None
         self.failing: Mapping[str, str] = {}
 
@@ -220,7 +266,7 @@ class Logbook:
         start = self._walked
         if start is None:
             kept = await self._store.read(lambda tx: tx.audit.checkpoints())
-            return await asyncio.to_thread(self._walk_all, [c.head for c in kept if self._ours(c)])
+            return await asyncio.to_thread(self._walk_all, kept)
         while True:
             page = await self._store.read(_page(start.n))
             found = verify(page, start=start)
@@ -235,8 +281,13 @@ class Logbook:
             return Verdict(head=start, fault=short)
         return Verdict(head=start)
 
-    def _walk_all(self, checkpoints: list[Checkpoint]) -> Verdict:
-        """Walk the whole log, against the checkpoints in it and in the file outside. Runs on a thread."""
+    def _walk_all(self, kept: Sequence[SignedCheckpoint]) -> Verdict:
+        """Walk the whole log, against the checkpoints in it and in the file outside. Runs on a thread.
+
+        What another key signed counts too: with the key lost, a log cut short is still found. That it is
+        another's is a fault of its own, until a row of the log says that the key was replaced.
+        """
+        checkpoints = list(kept)
         for target in self._targets:
             if isinstance(target, ToFile):
                 for line in target.kept():
@@ -244,15 +295,21 @@ class Logbook:
                         found = parsed(line)
                     except BadCheckpoint:
                         continue  # half a line, where the power went; the command line names it
-                    if isinstance(found, SignedCheckpoint) and self._ours(found):
-                        checkpoints.append(found.head)
+                    if isinstance(found, SignedCheckpoint):
+                        checkpoints.append(found)
+        known = {self.signer.public} if self.signer is not None else set()
         with open_audit(self._database) as entries:
-            return verify(entries, checkpoints=checkpoints)
-
-    def _ours(self, checkpoint: SignedCheckpoint) -> bool:
-        return genuine(checkpoint, self.signer.public)
+            verdict = verify(
+                noted(entries, known), checkpoints=[c.head for c in checkpoints if genuine(c, c.key)]
+            )
+        self.foreign = self.signer is None or bool(strangers(checkpoints, known))
+        if self.foreign:
+            log.critical("the log was signed by another key than audit.key")
+        return verdict
 
     async def _sign(self, head: Checkpoint) -> None:
+        if self.signer is None or self.foreign:
+            return
         newest = await self._store.read(lambda tx: tx.audit.newest_checkpoint())
         if head != START and (newest is None or newest.n < head.n):
             made = self.signer.sign(head, at=self._clock())
@@ -278,13 +335,18 @@ class Logbook:
             words = (
                 f"It is not what it was, {where(self.fault)}. Leave the server as it is and ask who runs it."
             )
+        elif self.foreign:
+            words = (
+                "Its key is lost, or another key has signed it. Nothing is signed; ask who runs the server."
+            )
         elif self.failing:
             words = f"Its signed copy does not arrive outside: {', '.join(self.failing.values())}."
         elif not self._targets:
             words = "It is whole. No signed copy leaves this machine yet."
         else:
             words = "It is whole, and signed copies of its head leave this machine."
-        return [{"what": "The log", "ok": self.fault is None and not self.failing, "words": words}]
+        ok = self.fault is None and not self.foreign and not self.failing
+        return [{"what": "The log", "ok": ok, "words": words}]
 
     async def shown(self) -> dict[str, Any]:
         """Return the newest checkpoint, and how far each place outside has them, for the page."""
@@ -306,7 +368,7 @@ class Logbook:
                 }
             )
         return {
-            "key": self.signer.public,
+            "key": self.signer.public if self.signer is not None else None,
             "n": newest.n if newest is not None else 0,
             "at": views.moment(newest.at) if newest is not None else None,
             "places": places,

@@ -47,6 +47,7 @@ WORDS = {
     "channel_removed": "removed a way to reach somebody",
     "channel_tried": "tried a way to reach somebody",
     "channel_gone": "forgot a browser that is gone",
+    "log_key_accepted": "took another key of the log into use",
     "hold_set": "put a case on legal hold",
     "hold_lifted": "lifted a legal hold",
     "drill_started": "started a practice alert",

@@ -8,6 +8,9 @@ from typing import Any
 import escalation.audit
 from moderation.verdict import Role
 from peerchat import views
+from peerchat.channels.book import unreached
+from peerchat.channels.contact import NO_INDEPENDENT
+from peerchat.channels.wording import MISSING
 from peerchat.logwords import COMMAND_LINE, SERVER, in_words
 from peerchat.model import Actor
 from peerchat.rotas import missing
@@ -55,8 +58,15 @@ def overview(tx: Tx, site: str, health: Sequence[dict[str, Any]], *, reader: Act
             "oldest_s": round((tx.now - oldest).total_seconds()) if oldest is not None else None,
         },
         "alerts": {"open": sum(n for s, n in alerts.items() if s != "closed"), "by_state": alerts},
-        "health": list(health),
+        "health": [*health, *_staff_alerts(tx, found)],
     }
+
+
+def _staff_alerts(tx: Tx, site: SiteValue) -> list[dict[str, Any]]:
+    """Return a line where an alert about staff could climb for ever with nobody to hear it."""
+    if not unreached(tx, site.id):
+        return []
+    return [{"what": "Alerts about staff", "ok": False, "words": MISSING[NO_INDEPENDENT]}]
 
 
 def _rota(tx: Tx, site: SiteValue) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from peerchat.leaving import (
     BACK,
     DROPPED,
     HOLDER_BACK,
+    HOLDER_GRACE,
     HOLDER_LOST,
     LEFT,
     LOST,
     PAIR,
     tell_back,
+    tell_freed,
     tell_holder,
     tell_lost,
 )
@@ -41,6 +43,9 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 HALTS = (NO_ADULT, CLOSED_BY_STAFF)
 """Pauses that end by themselves; a person's pause ends by a person."""
+
+ACTED = ("acknowledged", "joined", "action", "handed_over")
+"""Lines of a case that show that somebody is at work on it."""
 
 LINE_EVERY = 15
 """Rounds between two tellings of the line to those who wait."""
@@ -168,15 +173,17 @@ def _subject(tx: Tx, alert: Alert, away: timedelta) -> list[Callable[[], None]]:
 def _holder(tx: Tx, alert: Alert, holder: str) -> list[Callable[[], None]]:
     """Return what is to be told of an adult whose duty ended, or came back, with an alert in hand.
 
-    Who took it on without being on duty was never expected to be.
+    Who took it on without being on duty was never expected to be. Whoever acts on the alert is there.
     """
     ended = tx.duty.ended(holder)
-    was = tx.alerts.last_of(alert.id, (HOLDER_LOST, HOLDER_BACK, "acknowledged", "joined", "handed_over"))
+    was = tx.alerts.last_of(alert.id, (HOLDER_LOST, HOLDER_BACK, *ACTED))
     lost = was is not None and was[0] == HOLDER_LOST
     if ended is not None and not lost and was is not None and ended > was[1]:
         return [partial(tell_holder, tx, alert, lost=True)]
     if lost and tx.duty.lease_of(holder) is not None:
         return [partial(tell_holder, tx, alert, lost=False)]
+    if lost and was is not None and was[1] + HOLDER_GRACE <= tx.now:
+        return [partial(tell_freed, tx, alert)]
     return []
 
 

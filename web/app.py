@@ -35,7 +35,15 @@ from peerchat.drills import Drills
 from peerchat.errors import SettingsError
 from peerchat.hub import Hub
 from peerchat.lobby import Lobby
-from peerchat.logbook import Logbook, keeping, load_signer, note_settings, targets_of
+from peerchat.logbook import (
+    KeyLost,
+    Logbook,
+    Signer,
+    keeping,
+    load_signer,
+    note_settings,
+    targets_of,
+)
 from peerchat.model import new_id
 from peerchat.node import Node, Publisher
 from peerchat.records import CaseRecords
@@ -173,7 +181,7 @@ def create_app(
             logbook = Logbook(
                 store,
                 database_file(settings.data),
-                await asyncio.to_thread(load_signer, settings),
+                await asyncio.to_thread(_signer, settings),
                 targets_of(settings, clock=utc_now),
                 clock=utc_now,
                 every_s=settings.audit.every_s,
@@ -217,6 +225,15 @@ def create_app(
         exception_handlers=problems.handlers,
         middleware=[Middleware(SecurityHeaders, secure=settings.secure_cookies)],
     )
+
+
+def _signer(settings: Settings) -> Signer | None:
+    """Return what signs the log; None where its key is lost: chats go on, and the pages say it in red."""
+    try:
+        return load_signer(settings)
+    except KeyLost as error:
+        log.critical("%s", error)
+        return None
 
 
 def _why(judge: Pipeline | Exchangeable) -> Callable[[str], str]:

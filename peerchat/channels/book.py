@@ -1,5 +1,6 @@
 """The use cases of contact points: who lists, adds, removes and tries them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from escalation.ladder import Audience
 from moderation.verdict import Role
 from peerchat import views
 from peerchat.channels import signing
-from peerchat.channels.contact import BadContact, Contact, Kind, hint, is_web, missing
+from peerchat.channels.contact import NO_INDEPENDENT, BadContact, Contact, Kind, hint, is_web, missing
 from peerchat.channels.outside import forget_if_gone, send
 from peerchat.channels.senders import Outcome, Senders
 from peerchat.channels.wording import MISSING, Occasion
@@ -56,12 +57,14 @@ class ChannelBook:
 
         def body(tx: Tx) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]]]:
             found = tx.channels.of_site(actor.site)
-            lacks = missing(found)
+            preset = _preset(tx, actor.site)
+            lacks = missing(found, preset)
             adults = [m for m in tx.members.with_role(actor.site, Role.ADULT) if m.suspended_at is None]
             people = [] if own else [{"id": m.id, "name": m.name} for m in adults]
             names = {m.id: m.name for m in adults}
             shown = [c for c in found if not own or c.member == actor.member]
-            return [_row(c, names) for c in shown], [] if own else lacks, people
+            hidden = preset - {actor.member}
+            return [_row(c, names, hidden) for c in shown], [] if own else lacks, people
 
         items, lacks, people = await self._store.read(body)
         return {
@@ -117,7 +120,7 @@ async def try_out(store: Store, senders: Senders, contact: Contact, *, by: str) 
 
     def record(tx: Tx) -> None:
         tx.channels.works(contact.id, ok=outcome.ok, fault=outcome.fault)
-        if outcome.ok:
+        if outcome.ok and by == contact.member:
             tx.channels.tried(contact.id)
         forget_if_gone(tx, contact, outcome)
 
@@ -138,9 +141,10 @@ def added(tx: Tx, site: str, wanted: Wanted, *, to: str, by: str) -> tuple[dict[
         names[member.id] = member.name
     elif not wanted.name:
         raise BadContact("say whose it is: an adult's, or a name")
+    preset = _preset(tx, site)
     same = [c for c in there if (c.kind, c.member, c.to) == (wanted.kind, wanted.member, to)]
     if same:
-        return _row(same[0], names), None
+        return _row(same[0], names, preset), None
     browsers = [c for c in there if c.kind is Kind.PUSH and c.member == wanted.member]
     if wanted.kind is Kind.PUSH and len(browsers) >= MOST_BROWSERS:
         removed(tx, browsers[0], by=by)
@@ -158,18 +162,24 @@ def added(tx: Tx, site: str, wanted: Wanted, *, to: str, by: str) -> tuple[dict[
     tx.audit.append(by, "channel_added", id, data)
     contact = tx.channels.get(id)
     assert contact is not None
-    return _row(contact, names), secret
+    return _row(contact, names, preset), secret
 
 
 def shown(tx: Tx, site: str) -> list[dict[str, Any]]:
     """Return a site's contact points as people may see them: never a whole address."""
     names = {m.id: m.name for m in tx.members.with_role(site, Role.ADULT)}
-    return [_row(contact, names) for contact in tx.channels.of_site(site)]
+    preset = _preset(tx, site)
+    return [_row(contact, names, preset) for contact in tx.channels.of_site(site)]
 
 
 def lacking(tx: Tx, site: str) -> list[str]:
     """Return in words what a site lacks so that an immediate alert is heard."""
-    return [MISSING[word] for word in missing(tx.channels.of_site(site))]
+    return [MISSING[word] for word in missing(tx.channels.of_site(site), _preset(tx, site))]
+
+
+def unreached(tx: Tx, site: str) -> bool:
+    """Return whether somebody preset for alerts about staff has no contact point that works."""
+    return NO_INDEPENDENT in missing(tx.channels.of_site(site), _preset(tx, site))
 
 
 def removed(tx: Tx, contact: Contact, *, by: str) -> None:
@@ -186,7 +196,16 @@ def _found(tx: Tx, actor: Actor, contact: str) -> Contact:
     return found
 
 
-def _row(contact: Contact, names: dict[str, str | None]) -> dict[str, Any]:
+def _preset(tx: Tx, site: str) -> frozenset[str]:
+    return frozenset(tx.rota.circle(site).independents)
+
+
+def _row(contact: Contact, names: dict[str, str | None], preset: Collection[str]) -> dict[str, Any]:
+    """Return a contact point as a page shows it; of one of a `preset` person no moment of a sending.
+
+    Such a moment would tell that there is an alert about staff, and when.
+    """
+    apart = contact.member in preset
     who = names.get(contact.member, "somebody who left") if contact.member else contact.name
     return {
         "id": contact.id,
@@ -196,8 +215,8 @@ def _row(contact: Contact, names: dict[str, str | None]) -> dict[str, Any]:
         "to": hint(contact.kind, contact.to),
         "from": contact.audience.value,
         "rings": contact.kind is Kind.VOICE,
-        "ok_at": views.moment(contact.ok_at),
-        "failed_at": views.moment(contact.failed_at),
+        "ok_at": views.moment(contact.tried_at if apart else contact.ok_at),
+        "failed_at": None if apart else views.moment(contact.failed_at),
         "failing": contact.failing,
         "fault": contact.fault,
         "tried_at": views.moment(contact.tried_at),

@@ -26,6 +26,10 @@ class Kind(enum.StrEnum):
     WEBHOOK = "webhook"
 
 
+WAKING = frozenset({Kind.VOICE, Kind.SMS, Kind.PUSH})
+"""Kinds that can wake a locked phone: an email or a chat waits until somebody looks."""
+
+
 class BadContact(PeerchatError):
     """An address that cannot be used; says why, and never repeats the address."""
 
@@ -47,7 +51,7 @@ class Contact:
     failed_at: datetime | None = None
     fault: str | None = None
     failures: int = 0  # in a row
-    tried_at: datetime | None = None  # when a try last went out
+    tried_at: datetime | None = None  # when a try that its own adult asked for last went out
 
     @property
     def failing(self) -> bool:
@@ -69,9 +73,10 @@ def kinds_for(step: Step, *, now: datetime, day: SchoolDay) -> frozenset[Kind]:
     """Return the kinds of channels that tell of a step.
 
     A concern rings nobody's phone before it climbs. New evidence for an alert that somebody has goes to
-    pages and their notifications alone: a message a minute would wear out what must be heard next time.
+    pages and their notifications alone: a message a minute would wear out what must be heard next time. That
+    somebody is gone, the pupil or whoever has it, goes out by all kinds that its risk has.
     """
-    if not step.alert.state.unanswered:
+    if not step.alert.state.unanswered and not step.loud:
         return frozenset({Kind.PUSH})
     if quiet(step.alert, now=now, day=day):
         return frozenset()
@@ -96,27 +101,35 @@ def told(
     *,
     on_duty: Collection[str],
     about_staff: bool,
+    expected: Collection[str] = (),
     deputies: Collection[str] = (),
 ) -> list[Reachable]:
     """Return the contact points that a step is told to: never one of the member it is about.
 
-    Adults on duty are told from the first rung on, deputies from the second, the others from the audience of
-    each contact point on.
-    Where that is nobody at all, the next audience is told at once: an empty rota must not cost minutes. Of an
-    alert about a member of staff nobody is told whose place does not say who reads there.
+    Adults on duty and those `expected` there are told from the first rung on, deputies from the second, the
+    others from the audience of each contact point on. While nobody who may be told is on duty, an alert above
+    a concern begins at the deputies; and where a step reaches nobody but adults who are expected and not
+    there, the next audience is told at once: a rota that nobody keeps must not cost minutes. Of an alert
+    about a member of staff nobody is told whose place does not say who reads there.
     """
+    there = set(on_duty) - {step.alert.about}
     may = [
         point
         for point in points
         if point.member != step.alert.about and not (about_staff and point.member is None)
     ]
+    second = AUDIENCES.index(Audience.DEPUTIES)
     first = AUDIENCES.index(step.audience)
+    if not there and step.alert.risk is not Risk.CONCERN:
+        first = max(first, second)
+    absent = set(expected) - there
+    found: list[Reachable] = []
     for reached in range(first, len(AUDIENCES)):
-        called = {*on_duty, *(deputies if reached >= AUDIENCES.index(Audience.DEPUTIES) else ())}
+        called = {*there, *expected, *(deputies if reached >= second else ())}
         found = [p for p in may if p.member in called or AUDIENCES.index(_from(p)) <= reached]
-        if found:
-            return found
-    return []
+        if any(p.member not in absent for p in found):
+            break
+    return found
 
 
 def _from(point: Reachable) -> Audience:
@@ -194,13 +207,20 @@ NO_VOICE = "no_voice"
 NO_PUSH = "no_push"
 NOBODY = "nobody"
 FAILING = "failing"
+NO_INDEPENDENT = "no_independent"
 
 
-def missing(contacts: Iterable[Contact]) -> list[str]:
-    """Return what a site lacks so that an immediate alert is heard, as the words above."""
+def missing(contacts: Iterable[Contact], preset: Collection[str] = ()) -> list[str]:
+    """Return what a site lacks so that an immediate alert is heard, as the words above.
+
+    `preset` are those who are told of alerts about staff: each needs a contact point that works, for nobody
+    else is told in their place.
+    """
     there = list(contacts)
+    unreached = set(preset) - {contact.member for contact in there if not contact.failing}
+    alone = [NO_INDEPENDENT] if unreached else []
     if not there:
-        return [NOBODY, NO_VOICE, NO_PUSH]
+        return [NOBODY, NO_VOICE, NO_PUSH, *alone]
     kinds = {contact.kind for contact in there}
     lacks = [word for kind, word in ((Kind.VOICE, NO_VOICE), (Kind.PUSH, NO_PUSH)) if kind not in kinds]
-    return lacks + ([FAILING] if any(contact.failing for contact in there) else [])
+    return lacks + ([FAILING] if any(contact.failing for contact in there) else []) + alone

@@ -39,4 +39,6 @@ MISSING: Final = {
     "no_voice": "Immediate alerts ring no phone. Add a voice call or a pager for at least one adult.",
     "no_push": "No browser shows alerts while its page is closed. Each adult can turn that on at their desk.",
     "failing": "A way to reach somebody does not work. Try it, and mend it.",
+    "no_independent": "Somebody preset for alerts about staff cannot be reached beyond the page."
+    " Add a way that works, and try it.",
 }

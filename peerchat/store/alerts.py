@@ -1,7 +1,7 @@
 """Alerts, their chronology and their attempts."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from escalation import ladder
 from escalation.alert import Alert, AlertState, CloseProposal, Concern
 from escalation.knowing import Circle
 from escalation.ladder import Audience, SchoolDay, Step, repeated, restarted, step
-from escalation.times import Times
+from escalation.times import DEFAULTS, Times
 from moderation.verdict import Risk, Role
 from peerchat.model import new_id, next_order
 from peerchat.store.database import AnyRow, Transaction
@@ -41,6 +41,9 @@ UNREADABLE = "unreadable"
 EVIDENCE = frozenset({"raised", "evidence"})
 """Lines that bring a message as evidence."""
 
+LOUD = frozenset({"left_chat", "dropped", "holder_dropped"})
+"""Lines after which the next telling goes out by every kind of channel, even where somebody has the alert."""
+
 _ALERT, _EVENT, _ATTEMPT, _MEMBER = table(AlertRow), table(AlertEvent), table(Attempt), table(Member)
 
 _DAMAGED = (ValueError, TypeError, LookupError)
@@ -57,9 +60,14 @@ _DUES = sa.select(
     _ALERT.c.site,
     sa.type_coerce(_ALERT.c.risk, sa.String),
     _ALERT.c.state,
-    *(sa.type_coerce(column, sa.String) for column in (_ALERT.c.next_due_at, _ALERT.c.untold_since)),
+    *(
+        sa.type_coerce(column, sa.String)
+        for column in (_ALERT.c.next_due_at, _ALERT.c.untold_since, _ALERT.c.opened_at)
+    ),
 ).where(
-    sa.or_(_ALERT.c.next_due_at.is_not(None), _ALERT.c.untold_since.is_not(None)),
+    sa.or_(
+        _ALERT.c.next_due_at.is_not(None), _ALERT.c.untold_since.is_not(None), _ALERT.c.practice.is_(True)
+    ),
     _ALERT.c.state != AlertState.CLOSED.value,
 )
 _DUE_OF = _DUES.where(_ALERT.c.id == sa.bindparam("alert"))
@@ -95,7 +103,8 @@ class Alerts:
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
-        self._site_times: dict[str, Times] = {}  # for this transaction
+        self._site_times: dict[str, tuple[Times, SchoolDay]] = {}  # for this transaction
+        self.ended_by_themselves: list[Alert] = []  # drills that `take_due` closed in this transaction
 
     def raise_or_fold(
         self,
@@ -224,10 +233,12 @@ class Alerts:
         return int(row[0])
 
     def held_by(self, member: str) -> int:
-        """Return how many open alerts an adult has taken on."""
+        """Return how many open alerts that are no drills an adult has taken on."""
         row = self._tx.row(
             sa.select(sa.func.count()).where(
-                _ALERT.c.holder == member, _ALERT.c.state != AlertState.CLOSED.value
+                _ALERT.c.holder == member,
+                _ALERT.c.state != AlertState.CLOSED.value,
+                _ALERT.c.practice.is_(False),
             )
         )
         assert row is not None
@@ -249,8 +260,9 @@ class Alerts:
         return (row.kind, row.at, row.by) if row is not None else None
 
     def held_alerts(self, member: str) -> list[Alert]:
-        """Return the open alerts that an adult has taken on, longest open first."""
-        return self._many(_OPEN.where(_ALERT.c.holder == member).order_by(_ALERT.c.opened_at, _ALERT.c.id))
+        """Return the open alerts that are no drills and that an adult has taken on, longest open first."""
+        held = _OPEN.where(_ALERT.c.holder == member, _ALERT.c.practice.is_(False))
+        return self._many(held.order_by(_ALERT.c.opened_at, _ALERT.c.id))
 
     def counts(self, site: str, *, reader: str | None = None) -> dict[str, int]:
         """Return how many alerts of a site stand in each state: all, or those that a reader may know of.
@@ -274,12 +286,13 @@ class Alerts:
 
     def let_go(self, member: str) -> list[Alert]:
         """Send what a member has taken on back to notifying: in nobody's hands is in everybody's."""
-        freed = []
-        for alert in self._many(_OPEN.where(_ALERT.c.holder == member)):
-            alert = life.let_go(alert, now=self._tx.now, restart=self._restart(alert.site))
-            self.save(alert)
-            self.log(alert.id, "lapsed")
-            freed.append(alert)
+        return [self.free(alert) for alert in self._many(_OPEN.where(_ALERT.c.holder == member))]
+
+    def free(self, alert: Alert) -> Alert:
+        """Send one alert that somebody has back to notifying; return it as it then stands."""
+        freed = life.let_go(alert, now=self._tx.now, restart=self._restart(alert.site))
+        self.save(freed)
+        self.log(alert.id, "lapsed")
         return freed
 
     # -- practice
@@ -373,13 +386,14 @@ class Alerts:
 
     # -- the ladder
 
-    def take_due(self, *, limit: int, channels: Collection[str], days: Mapping[str, SchoolDay]) -> list[Step]:
+    def take_due(self, *, limit: int, channels: Collection[str]) -> list[Step]:
         """Advance due alerts and write their attempts; see `escalation.notify.AlertStore`."""
+        self.ended_by_themselves = []
         now = self._tx.now
         due = sorted(((-worst, at, id) for at, worst, id in self._dues() if at <= now))[:limit]
         steps = []
         for _, _, id in due:
-            if self._mine(id) and (found := self._step_or_tell_anyway(id, days)) is not None:
+            if self._mine(id) and (found := self._step_or_tell_anyway(id)) is not None:
                 steps.append(self.attempted(found, channels))
         return steps
 
@@ -417,7 +431,7 @@ class Alerts:
     def _newest(self, alert: str, channel: str) -> AnyRow | None:
         return self._tx.execute(_NEWEST, {"alert": alert, "channel": channel}).first()
 
-    def _step(self, id: str, days: Mapping[str, SchoolDay]) -> Step | None:
+    def _step(self, id: str) -> Step | None:
         """Advance one due alert; None where only its clock was to be put right."""
         now = self._tx.now
         row = self._tx.row(
@@ -429,8 +443,8 @@ class Alerts:
         times = self._times(row.site)
         lease = times.acknowledgement
         alert = ladder.steadied(self._value(row), now=now, ladders=times.ladders, lease=lease)
-        if alert.practice and alert.opened_at + life.PRACTICE_LASTS <= now:
-            self.end_practice(alert, by="server", why="ended by itself")
+        if life.practice_over(alert, now=now):
+            self.ended_by_themselves.append(self.end_practice(alert, by="server", why="ended by itself"))
             return None
         if alert.next_due_at is not None and alert.next_due_at > now and row.untold_since is None:
             self.save(alert)
@@ -438,13 +452,25 @@ class Alerts:
         if alert.state is AlertState.ACKNOWLEDGED and alert.lapses_at is not None and alert.lapses_at <= now:
             alert = life.lapsed(alert, now=now, restart=self._restart(alert.site))
             self.log(id, "lapsed")
-        found = step(alert, now=now, ladders=times.ladders, day=days.get(alert.site)) or repeated(alert)
-        found = replace(found, first=bool(row.first))
+        found = step(alert, now=now, ladders=times.ladders, day=self.day(alert.site)) or repeated(alert)
+        found = replace(found, first=bool(row.first), loud=self._loud(id))
+        if alert.practice and found.alert.next_due_at is not None:
+            ends = alert.opened_at + life.PRACTICE_LASTS
+            found = replace(found, alert=replace(found.alert, next_due_at=min(found.alert.next_due_at, ends)))
         self.save(found.alert)
         self._tx.execute(sa.update(_ALERT).where(_ALERT.c.id == id).values(untold_since=now))
         return found
 
-    def _step_or_tell_anyway(self, id: str, days: Mapping[str, SchoolDay]) -> Step | None:
+    def _loud(self, id: str) -> bool:
+        """Return whether somebody left or was lost, and no telling since then went out."""
+        newest = sa.select(sa.func.max(_EVENT.c.n)).where(_EVENT.c.alert == id, _EVENT.c.kind.in_(LOUD))
+        went_out = sa.select(sa.func.max(_ATTEMPT.c.n)).where(
+            _ATTEMPT.c.alert == id, _ATTEMPT.c.outcome == "ok"
+        )
+        row = self._tx.row(sa.select(newest.scalar_subquery(), went_out.scalar_subquery()))
+        return row is not None and row[0] is not None and (row[1] is None or row[1] < row[0])
+
+    def _step_or_tell_anyway(self, id: str) -> Step | None:
         """Advance one due alert, apart from the others: one that cannot be stepped must not silence them.
 
         It is told all the same, to all adults, and is due again soon. A fault of the database is not ours to
@@ -452,7 +478,7 @@ class Alerts:
         """
         point = self._tx.connection.begin_nested()
         try:
-            found = self._step(id, days)
+            found = self._step(id)
             point.commit()
             return found
         except sa.exc.SQLAlchemyError:
@@ -463,6 +489,21 @@ class Alerts:
         soon = {"next_due_at": self._tx.now + AGAIN, "untold_since": self._tx.now}
         self._tx.execute(sa.update(_ALERT).where(_ALERT.c.id == id).values(**soon))
         return replace(repeated(self._bare(id)), audience=Audience.ALL_ADULTS)
+
+    def apart(self, tell: Callable[[], None]) -> None:
+        """Do what goes with one alert's telling so that a fault in it keeps no adult from any alert.
+
+        A fault of the database is not ours to go on after: it undoes the whole transaction.
+        """
+        point = self._tx.connection.begin_nested()
+        try:
+            tell()
+            point.commit()
+        except sa.exc.SQLAlchemyError:
+            raise
+        except Exception as error:  # a damaged row beside the alert: the adults are told all the same
+            point.rollback()
+            log.error("what goes with an alert could not be told: %s", type(error).__name__)
 
     def _many(self, query: sa.Select[Any]) -> list[Alert]:
         """Return the alerts of a query; one that cannot be read is there all the same, and hides no other."""
@@ -574,7 +615,7 @@ class Alerts:
         rows: Sequence[AnyRow] = self._tx.execute(query, which).all()
         found, now = [], self._tx.now
         horizons: dict[tuple[str, Risk, bool], datetime] = {}  # the same few for many alerts
-        for id, site, given, state, next_due, untold in rows:
+        for id, site, given, state, next_due, untold, opened in rows:
             risk, unanswered = _RISKS.get(given, Risk.IMMEDIATE), state not in _ANSWERED
             due, again = _moment(next_due, timedelta(0)), _moment(untold, RETRY)
             if (horizon := horizons.get((site, risk, unanswered))) is None:
@@ -583,6 +624,8 @@ class Alerts:
                     risk, unanswered=unanswered, ladders=times.ladders, lease=times.acknowledgement
                 )
                 horizon = horizons[site, risk, unanswered] = now + ahead
+            if due is None and again is None:  # a drill that somebody has: it ends by itself
+                due, horizon = _moment(opened, life.PRACTICE_LASTS), now + 2 * life.PRACTICE_LASTS
             if due is not None and due > horizon:
                 due = now
             if again is not None and again > now + AGAIN:
@@ -594,8 +637,15 @@ class Alerts:
         return self._tx.keyring.seal(_key(alert.id), text, bound_to=f"{alert.id} {what}")
 
     def _times(self, site: str) -> Times:
+        return self._clock(site)[0]
+
+    def day(self, site: str) -> SchoolDay:
+        """Return when a site's concerns are read; the default where its row cannot be read."""
+        return self._clock(site)[1]
+
+    def _clock(self, site: str) -> tuple[Times, SchoolDay]:
         if site not in self._site_times:
-            self._site_times[site] = Sites(self._tx).get(site).times
+            self._site_times[site] = clock_of(self._tx, site)
         return self._site_times[site]
 
     def _restart(self, site: str) -> life.Restart:
@@ -680,6 +730,19 @@ def may_know(circle: Circle, reader: str) -> sa.ColumnElement[bool]:
     elif reader in circle.adults and len(preset) == 1:  # about the only one: as if nobody were preset
         apart = sa.or_(apart, sa.and_(about == preset[0], ordinary))
     return sa.and_(about != reader, sa.case((_ALERT.c.apart.is_(True), apart), else_=ordinary))
+
+
+def clock_of(tx: Transaction, site: str) -> tuple[Times, SchoolDay]:
+    """Return a site's times and school day; the defaults where its row is damaged, so that no ladder stops.
+
+    A fault of the database is raised.
+    """
+    try:
+        found = Sites(tx).get(site)
+        return found.times, found.day
+    except (*_DAMAGED, AssertionError) as error:
+        log.error("a site cannot be read; the default times hold: %s", type(error).__name__)
+        return DEFAULTS, SchoolDay()
 
 
 def _moment(raw: Any, after: timedelta) -> datetime | None:

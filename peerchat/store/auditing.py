@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from escalation.alert import AlertState
 from escalation.auditor import Asked, Standing
 from moderation.verdict import Risk, Role
+from peerchat.store.alerts import clock_of
 from peerchat.store.database import Transaction
 from peerchat.store.tables import (
     AlertEvent,
@@ -128,10 +129,11 @@ def standing(tx: Transaction) -> list[Standing]:
         .subquery()
     )
     rows = tx.rows(
-        sa.select(_ALERT.c.id, *raw, attempts.c.attempted_at, attempts.c.unknown_since)
+        sa.select(_ALERT.c.id, _ALERT.c.site, *raw, attempts.c.attempted_at, attempts.c.unknown_since)
         .join(attempts, attempts.c.alert == _ALERT.c.id, isouter=True)
         .where(_ALERT.c.state != AlertState.CLOSED.value)
     )
+    times = {site: clock_of(tx, site)[0] for site in {row.site for row in rows}}
     return [
         Standing(
             id=row.id,
@@ -141,6 +143,7 @@ def standing(tx: Transaction) -> list[Standing]:
             due_at=_moment(row.next_due_at),
             attempted_at=row.attempted_at,
             unknown_since=row.unknown_since,
+            times=times[row.site],
         )
         for row in rows
     ]

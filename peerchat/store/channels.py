@@ -15,6 +15,7 @@ from escalation.rota import Part
 from moderation.verdict import Role
 from peerchat.channels.contact import (
     MOST_TRIES,
+    WAKING,
     Contact,
     Kind,
     Reachable,
@@ -114,12 +115,16 @@ class Channels:
         self._end(_SENDING.c.contact == contact)
 
     def tried(self, contact: str) -> None:
-        """Note that a try went out."""
+        """Note that a try went out which its own adult had asked for."""
         self._tx.execute(sa.update(_CONTACT).where(_CONTACT.c.id == contact).values(tried_at=self._tx.now))
 
     def tried_since(self, member: str, moment: datetime) -> bool:
-        """Return whether a try of any of a member's contact points went out since a moment."""
-        query = _live().where(_CONTACT.c.member == member, _CONTACT.c.tried_at >= moment)
+        """Return whether a member's own try of what can wake a locked phone went out since a moment."""
+        query = _live().where(
+            _CONTACT.c.member == member,
+            _CONTACT.c.kind.in_(sorted(kind.value for kind in WAKING)),
+            _CONTACT.c.tried_at >= moment,
+        )
         return self._tx.row(query.limit(1)) is not None
 
     # -- tellings
@@ -155,8 +160,9 @@ class Channels:
         chosen = told(
             points,
             step,
-            on_duty={*self._on_duty(alert.site), *expected},
+            on_duty=set(self._on_duty(alert.site)) & set(may),
             about_staff=alert.apart,
+            expected=expected,
             deputies=deputies,
         )
         if not chosen:

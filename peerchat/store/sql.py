@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from escalation.audit import Entry
+from escalation.audit import Entry, SignedCheckpoint
 from peerchat.errors import SettingsError
 from peerchat.model import next_order
 from peerchat.ports import Event
@@ -164,6 +164,20 @@ def migrate(path: Path, *, to: str = "head") -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, to) if to != "base" else command.downgrade(config, to)
             connection.commit()
+    finally:
+        engine.dispose()
+
+
+def kept_checkpoints(path: Path) -> list[SignedCheckpoint]:
+    """Return the checkpoints of a database without the server and without any key; none where it has none."""
+    if not path.exists():
+        return []
+    engine = sqlite_engine(path)
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table("checkpoint"):
+                return []
+            return AuditLog(Transaction(connection)).checkpoints()
     finally:
         engine.dispose()
 

@@ -1,14 +1,17 @@
 """Who may see, add, remove and try which contact points; each a row of the log before it happens."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from moderation.verdict import Role
-from peerchat.channels.book import MOST_BROWSERS, ChannelBook, Wanted
+from peerchat.channels.book import MOST_BROWSERS, ChannelBook, Wanted, shown
 from peerchat.channels.contact import BadContact, Kind
 from peerchat.errors import NotAllowed, UnknownObject
 from peerchat.model import Actor, new_id
+from peerchat.overview import overview
 from tests.channels.test_push import given
 
 
@@ -45,7 +48,7 @@ async def test_the_coordinator_adds_tries_and_removes(staff, book) -> None:
     [mail] = staff.mail.mails
     assert mail.message["Subject"] == "Only a try: there is no alert"
     [listed] = (await book.listed(who))["items"]
-    assert listed["ok_at"] == listed["tried_at"] == "2026-03-02T10:00:00Z"
+    assert (listed["ok_at"], listed["tried_at"]) == ("2026-03-02T10:00:00Z", None)
     assert "ada@school" not in json.dumps(await book.listed(who))
     await book.remove(who, added["id"])
     assert (await book.listed(who))["items"] == []
@@ -118,23 +121,69 @@ async def test_a_contact_point_is_an_adults_of_this_site_or_has_a_name(staff, bo
     assert added["who"] == "The chair of governors"
 
 
-async def test_whether_a_channel_was_tried_this_shift(staff, book) -> None:
-    """What a phone's duty asks for: a try that went out, of this adult's, since a moment."""
+@pytest.mark.parametrize(
+    ("kind", "to", "wakes"),
+    [
+        (Kind.SMS, "01632960123", True),
+        (Kind.VOICE, "01632960123", True),
+        (Kind.EMAIL, "a@school.example", False),
+    ],
+)
+async def test_rule_12_what_a_phones_duty_asks_for(staff, book, kind, to, wakes) -> None:
+    """A try that went out, in this shift, of a kind that wakes a locked phone, and asked for by its adult."""
     who, ada = await actor(staff, Role.COORDINATOR), await staff.adult()
-    added = await book.add(who, Wanted(kind=Kind.EMAIL, to="ada@school.example", member=ada))
+    mine = replace(who, member=ada, role=Role.ADULT)
+    added = await book.add(who, Wanted(kind=kind, to=to, member=ada))
 
     async def tried(minutes: int) -> bool:
-        from datetime import timedelta
-
         since = staff.shop.now - timedelta(minutes=minutes)
         found: bool = await staff.store.read(lambda tx: tx.channels.tried_since(ada, since))
         return found
 
     assert not await tried(60)
-    staff.mail.refuse = lambda _to: True
-    assert not (await book.tried(who, added["id"])).ok
-    assert not await tried(60)
-    staff.mail.refuse = lambda _to: False
     assert (await book.tried(who, added["id"])).ok
+    assert not await tried(60), "somebody else's try"
+    if kind is Kind.SMS:
+        staff.hooks.statuses = [500]
+        assert not (await book.tried(mine, added["id"])).ok
+        assert not await tried(60), "one that failed"
+    assert (await book.tried(mine, added["id"])).ok
     staff.shop.advance(minutes=30)
-    assert await tried(31) and not await tried(29)
+    assert await tried(31) is wakes and not await tried(29)
+
+
+async def test_a_preset_person_without_a_way_that_works_is_missing(staff, book) -> None:
+    who, chair = await actor(staff, Role.COORDINATOR), await staff.adult()
+    await staff.store.write(lambda tx: tx.rota.set_independents(staff.site, [(chair, True)]))
+
+    async def missing() -> bool:
+        words = {each["what"] for each in (await book.listed(who))["missing"]}
+        seen = await staff.store.read(lambda tx: overview(tx, staff.site, [], reader=who))
+        assert bool(seen["health"]) == ("no_independent" in words) and not any(
+            h["ok"] for h in seen["health"]
+        )
+        return "no_independent" in words
+
+    assert await missing()
+    await book.add(who, Wanted(kind=Kind.EMAIL, to="ada@school.example", member=await staff.adult()))
+    assert await missing()
+    added = await book.add(who, Wanted(kind=Kind.EMAIL, to="chair@trust.example", member=chair))
+    assert not await missing()
+    staff.mail.refuse = lambda _to: True
+    await book.tried(who, added["id"])
+    assert await missing()
+
+
+async def test_when_a_preset_person_was_sent_something_is_not_shown(staff, book) -> None:
+    """It would tell that there is an alert about staff, and when. What is wrong with the way is shown."""
+    who, chair = await actor(staff, Role.COORDINATOR), await staff.adult()
+    own = replace(who, member=chair, role=Role.ADULT)
+    await staff.store.write(lambda tx: tx.rota.set_independents(staff.site, [(chair, True)]))
+    added = await book.add(who, Wanted(kind=Kind.EMAIL, to="chair@trust.example", member=chair))
+    for ok in (True, False):
+        await staff.store.write(lambda tx, ok=ok: tx.channels.works(added["id"], ok=ok, fault="refused"))
+    for rows in ((await book.listed(who))["items"], await staff.store.read(lambda tx: shown(tx, staff.site))):
+        [row] = rows
+        assert (row["ok_at"], row["failed_at"], row["failing"], row["fault"]) == (None, None, True, "refused")
+    [row] = (await book.listed(own))["items"]
+    assert row["ok_at"] and row["failed_at"], "their own"

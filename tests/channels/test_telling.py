@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+from datetime import time
 
 import pytest
 
 from escalation.ladder import Audience
+from escalation.rota import Hours, Part, Turn
 from moderation.verdict import Risk, Role
 from peerchat.channels import signing
 from peerchat.channels.contact import Kind
@@ -280,6 +282,52 @@ async def test_with_nobody_on_duty_the_next_are_told_at_once(staff):
     )
     staff.mail.mails.clear()
     await staff.raised()
+    await staff.desk.sweep()
+    assert staff.to() == ["deputy@school.example"]
+
+
+async def on_rota(staff, **people: Part) -> None:
+    """Put people down for every hour of every day."""
+    hours = Hours(days=frozenset(range(7)), begin=time(0), end=time(0))
+
+    def body(tx):
+        for member, part in people.items():
+            tx.rota.add_turn(staff.site, Turn(id="", member=member, part=part, hours=hours))
+
+    await staff.store.write(body)
+
+
+@pytest.mark.parametrize(
+    ("there", "deputies", "told"),
+    [
+        (None, True, ["chosen", "deputy", "duty"]),
+        (None, False, ["duty", "other"]),
+        ("duty", True, ["duty"]),
+        ("other", True, ["duty", "other"]),
+    ],
+)
+async def test_rule_09_with_no_lease_held_an_alert_starts_at_the_deputies(staff, there, deputies, told):
+    """The adult who is down and not there is told too, and is not the only one who is."""
+    names = ["duty", "other", *(["deputy", "chosen"] if deputies else [])]
+    people = {name: await staff.adult(duty=name == there) for name in names}
+    for name, member in people.items():
+        audience = Audience.DEPUTIES if name == "chosen" else Audience.ON_DUTY
+        await staff.contact(Kind.EMAIL, f"{name}@school.example", member=member, audience=audience)
+    await on_rota(staff, **{people[n]: p for n, p in PARTS.items() if n in people})
+    await staff.raised(Risk.HIGH)
+    await staff.desk.sweep()
+    assert staff.to() == [f"{name}@school.example" for name in told]
+
+
+PARTS = {"duty": Part.DUTY, "deputy": Part.DEPUTY}
+
+
+async def test_rule_09_a_lease_of_the_one_it_is_about_counts_for_nothing(staff):
+    duty, deputy, other = await staff.adult(duty=True), await staff.adult(), await staff.adult()
+    for name, member in (("duty", duty), ("deputy", deputy), ("other", other)):
+        await staff.contact(Kind.EMAIL, f"{name}@school.example", member=member)
+    await on_rota(staff, **{duty: Part.DUTY, deputy: Part.DEPUTY})
+    await staff.raised(about=duty, role=Role.ADULT)
     await staff.desk.sweep()
     assert staff.to() == ["deputy@school.example"]
 

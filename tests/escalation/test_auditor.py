@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from escalation.auditor import LATE, UNKNOWN, Asked, Finding, Missing, Standing, findings
+from escalation.times import times_of
 from moderation.verdict import Risk, Role
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -70,3 +71,12 @@ def test_rule_08_what_a_person_passed_on_asks_whatever_its_risk() -> None:
 )
 def test_rule_09_an_open_alert_is_due_and_told(changed, found) -> None:
     assert missing(alerts=[standing(**changed)]) == found
+
+
+def test_rule_09_how_far_ahead_an_alert_may_be_due_is_its_sites_own_time() -> None:
+    slow = times_of({"high_repeat_minutes": 60})
+    ahead = {"risk": Risk.HIGH, "due_at": NOW + timedelta(minutes=50)}
+    assert missing(alerts=[standing(**ahead, times=slow)]) == []
+    assert missing(alerts=[standing(**ahead)]) == [Missing.DUE]
+    ahead["due_at"] = NOW + timedelta(minutes=61)
+    assert missing(alerts=[standing(**ahead, times=slow)]) == [Missing.DUE]

@@ -78,3 +78,12 @@ def test_what_is_kept_apart_exists_for_nobody_else_while_a_preset_person_is_left
     assume(set(circle.independents) - {about})
     may = circle.may_know(alert(about, apart=True), member)
     assert may is (member in circle.independents and member != about)
+
+
+def test_one_alone_knows_of_what_is_kept_apart_and_of_nothing_else():
+    one = Circle(adults=("ann", "ben", "dee"), independents=("dee",))
+    assert one.alone(alert("ann", apart=True), "dee")
+    assert not one.alone(alert("ann", apart=True), "ben")
+    assert not one.alone(alert("dee", apart=True), "ann"), "two others know"
+    assert not SCHOOL.alone(alert("ann", apart=True), "dee")
+    assert not Circle(adults=("ann",)).alone(alert("pupil", apart=False), "ann"), "another can be added"

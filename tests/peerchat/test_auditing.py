@@ -79,3 +79,14 @@ async def test_rule_09_it_finds_an_alert_that_nobody_was_told_of(pair: Pair) -> 
 def test_roles_of_those_who_chat() -> None:
     """Whose risk a verdict may be: the two of a pair."""
     assert set(auditing.CHATTING) == {Role.PUPIL.value, Role.MENTOR.value}
+
+
+async def test_rule_09_it_knows_a_schools_own_times(pair: Pair) -> None:
+    """Damaged, they are the defaults: the auditor is never blind."""
+    await pair.world.sql("UPDATE site SET times = '{\"high_repeat_minutes\": 60}'")
+    await pair.pupil.send(pair.c, "[high] b")
+    pair.world.clock.advance(minutes=30)
+    await pair.world.sweep()
+    assert await missing(pair.world) == []
+    await pair.world.sql("UPDATE site SET hours = 'not json'")
+    assert await missing(pair.world) == [Missing.DUE]

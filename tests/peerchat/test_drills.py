@@ -134,3 +134,42 @@ def test_the_command_line_starts_reports_and_ends(tmp_path, capsys):
     assert (status, ended["id"], ended["state"]) == (0, begun["id"], "closed")
     assert run("--end") == (0, [])
     assert [each["id"] for each in run("--last")[1]] == [begun["id"]]
+
+
+@pytest.mark.parametrize("step", ["acknowledge", "act"])
+async def test_one_that_somebody_has_ends_by_itself_too_and_holds_nobody_on_duty(world, drills, step):
+    adult = await world.adult(duty=True)
+    drill = (await drills.start(adult.actor))["id"]
+    await climb(world, minutes=1)
+    await world.cases.acknowledge(adult.actor, drill)
+    if step == "act":
+        await world.cases.act(adult.actor, drill, "spoke with pupil", None)
+    held = await world.read(lambda tx: (tx.alerts.held_by(adult.id), tx.alerts.held_alerts(adult.id)))
+    assert held == (0, [])
+    await climb(world, minutes=28)
+    assert (await world.alert()).state is not AlertState.CLOSED
+    known = len(adult.of("alert"))
+    await climb(world, minutes=2)
+    assert (await world.alert()).state is AlertState.CLOSED
+    assert [f["change"] for f in adult.of("alert")[known:]] == ["closed"]
+    assert await world.read(lambda tx: tx.alerts.next_due()) is None
+
+
+async def test_a_slow_ladder_does_not_keep_it_open(world, drills):
+    head = await coordinator(world)
+    await world.adult(duty=True)
+    await world.sql("""UPDATE site SET times = '{"high_minutes": [0, 5, 15, 120]}'""")
+    await drills.start(head.actor, risk=Risk.HIGH)
+    await climb(world, minutes=31)
+    assert (await world.alert()).state is AlertState.CLOSED
+
+
+async def test_a_damaged_one_is_told_and_keeps_the_desk_from_nothing(world, drills):
+    head, pupil = await coordinator(world), await world.pupil()
+    await drills.start(head.actor)
+    await world.sweep()
+    await world.sql("UPDATE alert SET about_role = 'nonsense', next_due_at = NULL, untold_since = NULL")
+    world.clock.advance(minutes=31)
+    await pupil.says("flag", urgency="emergency")
+    assert await world.sweep() == 2
+    assert await world.sweep() == 0

@@ -8,26 +8,30 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from escalation.audit import SignedCheckpoint, genuine, parsed
+from escalation.audit import Checkpoint, SignedCheckpoint, genuine, parsed
 from peerchat.channels import signing
 from peerchat.errors import SettingsError
 from peerchat.logbook import (
+    KEY_ACCEPTED,
     Logbook,
     ShipFailed,
     Signer,
     ToFile,
     ToWebhook,
     keeping,
+    key_file,
     note_settings,
     targets_of,
 )
-from peerchat.settings import Audit, Settings
+from peerchat.settings import Audit, Settings, load_settings
 from peerchat.store.sql import database_file
 from tests.peerchat.world import World
 from tests.support.catchers import HookCatcher
 from web.cli import main
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OURS = Signer(KEY)
+OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 SECRET = "whs_of-the-receiver-elsewhere"
 
 
@@ -46,11 +50,11 @@ class Shelf:
         self.got.append(checkpoint)
 
 
-def logbook(world: World, *targets: object) -> Logbook:
+def logbook(world: World, *targets: object, signer: Signer | None = OURS) -> Logbook:
     return Logbook(
         world.store,
         database_file(world.folder),
-        Signer(KEY),
+        signer,
         targets,  # type: ignore[arg-type]
         clock=world.clock,
         every_s=0.05,
@@ -141,6 +145,58 @@ async def test_rule_17_a_log_rewritten_while_the_server_was_down_shows_at_its_st
     assert book.fault is not None and "rewritten" in book.fault.what
 
 
+async def test_rule_17_a_checkpoint_of_another_key_is_a_fault_and_nothing_is_signed(world, tmp_path):
+    """As after a lost key; also where that checkpoint is in the file outside alone."""
+    outside = ToFile(tmp_path / "outside.jsonl", data=world.folder)
+    await rows(world, 3)
+    await logbook(world, outside).round()
+    before = len(outside.kept())
+    for statement in ("SELECT 1", "DELETE FROM checkpoint"):
+        await world.sql(statement)
+        for signer in (Signer(OTHER), None):
+            book = logbook(world, outside, signer=signer)
+            await rows(world, 2)
+            await book.round()
+            await book.round()
+            [health] = book.health()
+            assert not health["ok"] and "key" in health["words"]
+            assert len(outside.kept()) == before and book.fault is None
+
+
+async def test_rule_17_a_log_cut_short_shows_though_its_key_is_lost(world):
+    await rows(world, 5)
+    await logbook(world).round()
+    await world.sql("DELETE FROM audit WHERE n > 3")
+    book = logbook(world, signer=Signer(OTHER))
+    await book.round()
+    assert book.fault is not None and "cut short" in book.fault.what
+
+
+async def test_a_key_that_was_replaced_by_a_row_of_the_log_is_known(world):
+    await rows(world, 3)
+    await logbook(world).round()
+    data = {"instead_of": Signer(KEY).public}
+    await world.store.write(
+        lambda tx: tx.audit.append("command line", KEY_ACCEPTED, Signer(OTHER).public, data)
+    )
+    place = Shelf()
+    book = logbook(world, place, signer=Signer(OTHER))
+    await book.round()
+    assert [h["ok"] for h in book.health()] == [True]
+    assert genuine(place.got[-1], Signer(OTHER).public)
+
+
+async def test_half_a_line_does_not_spoil_the_next(world, tmp_path):
+    file = tmp_path / "outside.jsonl"
+    outside = ToFile(file, data=world.folder)
+    file.write_text('{"n": 99, "hash": "half a li')
+    for _ in range(2):
+        await rows(world, 1)
+        await logbook(world, outside).round()
+    torn, *whole = outside.kept()
+    assert torn.endswith("half a li") and len(whole) == 2 and all(parsed(line) for line in whole)
+
+
 async def test_the_webhook_is_signed_and_a_refusal_is_not_a_receipt(world):
     async with HookCatcher() as hooks:
         place = ToWebhook(f"{hooks.url}/log", SECRET, clock=world.clock)
@@ -223,6 +279,48 @@ def test_the_command_line_verifies_with_key_and_file(world_folder, tmp_path, cap
         assert run(*check)[0] == 2
     kept.write_text(line + line[:30])
     assert run(*check, "--key", key)[0] == 0, "half a line at the end is what a power cut leaves"
+
+
+def test_rule_17_a_lost_key_is_never_replaced_in_silence(world_folder, tmp_path, capsys):
+    config, outside = tmp_path / "settings.toml", tmp_path / "outside.jsonl"
+    config.write_text(f'data = "{world_folder}"\n[audit]\nfile = "{outside}"\n')
+    secret = key_file(load_settings(config))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        status = main(["audit", *words])
+        said = capsys.readouterr()
+        return status, said.out.strip(), said.err
+
+    check = ("verify", "--data", str(world_folder), "--checkpoint", str(outside))
+    first = run("key", "--config", str(config))[1]
+    outside.write_text(run("checkpoint", "--config", str(config))[1] + "\n")
+    secret.unlink()
+    for words in ("key", "checkpoint"):
+        status, _, err = run(words, "--config", str(config))
+        assert status == 2 and "--accept" in err and not secret.exists()
+    status, second, _ = run("key", "--accept", "--config", str(config))
+    assert status == 0 and second != first
+    assert run(*check, "--key", second)[0] == run(*check)[0] == 0
+    with outside.open("a") as file:
+        file.write(run("checkpoint", "--config", str(config))[1] + "\n")
+    assert run(*check, "--key", second)[0] == 0
+    status, _, err = run(*check, "--key", first)
+    assert status == 1 and "line 2" in err
+    rows = len(outside.read_text())
+    assert run("key", "--accept", "--config", str(config))[1] == second and rows == len(outside.read_text())
+    outside.write_text(json.dumps({**json.loads(outside.read_text().splitlines()[0]), "n": 99}) + "\n")
+    assert run(*check, "--key", second)[0] == 1
+
+
+def test_rule_17_a_log_cut_short_is_not_accepted_with_a_new_key(world_folder, tmp_path, capsys):
+    config, outside = tmp_path / "settings.toml", tmp_path / "outside.jsonl"
+    config.write_text(f'data = "{world_folder}"\n[audit]\nfile = "{outside}"\n')
+    outside.write_text(
+        Signer(OTHER).sign(Checkpoint(n=99, hash="0" * 64), at=datetime.now(UTC)).line() + "\n"
+    )
+    assert main(["audit", "key", "--accept", "--config", str(config)]) == 1
+    assert "cut short" in capsys.readouterr().err
+    assert not key_file(load_settings(config)).exists()
 
 
 @pytest.fixture

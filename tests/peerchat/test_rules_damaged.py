@@ -116,3 +116,27 @@ async def test_a_damaged_line_of_a_case_hides_no_other(pair):
     await pair.world.sql("UPDATE alert_event SET data = 'not json' WHERE kind = 'told'")
     lines = (await pair.world.cases.shown(pair.adult.actor, alert))["chronology"]
     assert [line["what"] for line in lines] == ["raised", "unreadable", "note"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE conversation SET state = 'xx'",
+        "UPDATE site SET hours = 'not json'",
+        "UPDATE site SET services = '[1]'",
+    ],
+)
+async def test_rule_09_a_damaged_row_beside_an_alert_keeps_no_alert_from_climbing(pair, spoil):
+    """What pupil and mentor are told, and a school's own times, come after the adults' telling."""
+    await pair.pupil.send(pair.c, "[immediate] x")
+    other = await pair.world.pupil()
+    await other.says("flag", urgency="emergency")
+    await pair.world.sweep()
+    await pair.world.sql(spoil)
+    for minutes in (2, 3, 5):
+        known = len(pair.adult.of("alert"))
+        pair.world.clock.advance(minutes=minutes)
+        await pair.world.sweep()
+        told = {f["alert"]["id"] for f in pair.adult.of("alert")[known:]}
+        assert told == {alert.id for alert in await pair.world.alerts()} and len(told) == 2
+    assert [alert.rung for alert in await pair.world.alerts()] == [3, 3]

@@ -14,9 +14,10 @@ from moderation.verdict import Risk, Role
 from peerchat.channels.contact import Kind
 from peerchat.duties import NOT_TRIED
 from peerchat.errors import CaseError, UnknownObject
-from peerchat.leaving import DROPPED, LOST
+from peerchat.leaving import DROPPED, HOLDER_LOST, LEFT, LOST
 from peerchat.model import ConversationState
 from peerchat.rounds import WATCH_EVERY
+from peerchat.store.alerts import LOUD
 
 
 async def reachable(world, adult):
@@ -444,3 +445,72 @@ async def test_on_a_holiday_it_is_outside_its_hours(world):
     await adult.says("duty", on=True)
     await world.round()
     assert adult.of("site")[-1]["open"]
+
+
+async def lost_holder(pair):
+    """Let the adult with the alert in hand drop off duty; return the alert and another adult on duty."""
+    alert = await taken(pair)
+    await pair.world.cases.act(pair.adult.actor, alert, "spoke with pupil", None)
+    other = await pair.world.adult(duty=True)
+    await pair.world.sweep()
+    pair.world.clock.advance(seconds=89)
+    await other.says("duty", on=True)
+    pair.world.clock.advance(seconds=2)
+    await watched(pair.world)
+    assert (await kinds(pair.world, alert))[-1] == "holder_dropped"
+    return alert, other
+
+
+async def waited(pair, other, seconds):
+    for _ in range(seconds // 30):
+        pair.world.clock.advance(seconds=30)
+        await other.says("duty", on=True)
+        await watched(pair.world)
+
+
+async def test_rule_11_a_lost_holder_who_stays_away_has_it_no_more(pair):
+    alert, other = await lost_holder(pair)
+    await waited(pair, other, 150)
+    assert (await pair.world.alert()).holder == pair.adult.id
+    await waited(pair, other, 30)
+    found = await pair.world.alert()
+    assert (found.holder, found.state.value) == (None, "notifying")
+    await pair.world.cases.acknowledge(other.actor, alert)
+    assert (await pair.world.alert()).holder == other.id
+
+
+async def test_rule_11_a_lost_holder_who_acts_or_is_back_keeps_it(pair):
+    alert, other = await lost_holder(pair)
+    await pair.world.cases.act(pair.adult.actor, alert, "told the head", None)
+    await waited(pair, other, 300)
+    assert (await pair.world.alert()).holder == pair.adult.id
+
+
+async def test_that_somebody_is_gone_is_sent_by_text_and_more_of_the_same_is_not(pair):
+    """A school with texts and no notifications: once taken on, only what is heard may say so."""
+
+    def body(tx):
+        tx.channels.add(
+            site=pair.world.site,
+            kind=Kind.SMS,
+            member=pair.adult.id,
+            audience=Audience.ON_DUTY,
+            to="+447700900123",
+            secret=None,
+            name=None,
+        )
+
+    async def sent():
+        await pair.world.sweep()
+        return len(await pair.world.sql("SELECT id FROM sending"))
+
+    await pair.world.write(body)
+    await taken(pair)
+    before = await sent()
+    pair.world.clock.advance(seconds=1)
+    await pair.pupil.send(pair.c, "[high] more")
+    assert await sent() == before
+    pair.world.clock.advance(seconds=1)
+    await pair.pupil.says("leave", conversation=pair.c)
+    assert await sent() == before + 1
+    assert frozenset({LEFT, LOST, HOLDER_LOST}) == LOUD

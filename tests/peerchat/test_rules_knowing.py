@@ -247,3 +247,30 @@ def test_the_database_and_the_rule_agree_on_who_may_know(preset, alerts):
                     assert sum(counts.values()) == len(expected)
 
     asyncio.run(check())
+
+
+async def closing(pair, person, alert):
+    await pair.world.cases.acknowledge(person.actor, alert)
+    return await pair.world.cases.close(
+        person.actor, alert, outcome="no concern found", rationale="asked them", version=None
+    )
+
+
+async def test_rule_11_who_alone_may_know_closes_an_immediate_one_alone_and_that_is_recorded(pair):
+    chair = await pair.world.adult()
+    await preset(pair.world, chair)
+    found = await about_an_adult(pair)
+    await pair.world.sql(f"UPDATE alert SET risk = {Risk.IMMEDIATE.value} WHERE id = '{found.id}'")
+    case, done = await closing(pair, chair, found.id)
+    assert done and case["state"] == "closed"
+    lines = (await pair.world.cases.shown(chair.actor, found.id))["chronology"]
+    assert (lines[-1]["what"], lines[-1]["data"]) == ("closed", {"single": True})
+
+
+async def test_rule_11_with_a_second_preset_person_it_takes_two_signatures(pair):
+    chair, second = await pair.world.adult(), await pair.world.adult()
+    await preset(pair.world, chair, second)
+    found = await about_an_adult(pair)
+    await pair.world.sql(f"UPDATE alert SET risk = {Risk.IMMEDIATE.value} WHERE id = '{found.id}'")
+    _, done = await closing(pair, chair, found.id)
+    assert not done

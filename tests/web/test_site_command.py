@@ -115,6 +115,13 @@ def test_who_is_told_of_alerts_about_staff_is_preset_in_order(site: Site) -> Non
     assert site.says("independent", "--nobody") == []
 
 
+def test_a_preset_person_whom_nothing_reaches_is_warned_of(site: Site) -> None:
+    assert site.run("independent")[2] == ""
+    for args in (("independent", "chair"), ("independent",)):
+        status, _, err = site.run(*args)
+        assert status == 0 and "preset for alerts about staff cannot be reached" in err
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from moderation.verdict import Role
 from peerchat import setup
+from peerchat.channels.book import unreached
+from peerchat.channels.contact import NO_INDEPENDENT
+from peerchat.channels.wording import MISSING
 from peerchat.errors import SettingsError
 from peerchat.frames import Service
 from peerchat.settings import load_settings
@@ -86,7 +89,7 @@ def _create(args: argparse.Namespace) -> int:
             raise SettingsError("there is a site here already")
         return setup.add_site(tx, name=args.name, service_name=args.service_name, timezone=args.timezone)
 
-    print(json.dumps({"site": _in_store(args, body)}))
+    print(json.dumps({"site": in_store(args, body)}))
     return 0
 
 
@@ -114,14 +117,14 @@ def _staff(args: argparse.Namespace) -> int:
             trained=args.trained,
         )
 
-    print(json.dumps({"member": _in_store(args, body)}))
+    print(json.dumps({"member": in_store(args, body)}))
     return 0
 
 
 def _cards(args: argparse.Namespace) -> int:
     if not 1 <= args.count <= 5_000:
         raise SettingsError("a number of cards from 1 to 5000")
-    codes = _in_store(args, lambda tx: [setup.add_pupil(tx, _site(tx)) for _ in range(args.count)])
+    codes = in_store(args, lambda tx: [setup.add_pupil(tx, _site(tx)) for _ in range(args.count)])
     print("\n".join(codes))
     return 0
 
@@ -200,13 +203,13 @@ def _configure(args: argparse.Namespace) -> int:
             tx.sites.change(replace(tx.sites.get(_site(tx)), **changes))
         return sorted(changes if times is None else {**changes, "times": True})
 
-    print(json.dumps({"changed": _in_store(args, body)}))
+    print(json.dumps({"changed": in_store(args, body)}))
     return 0
 
 
 def _times(args: argparse.Namespace) -> int:
     changes = dict(_named(given) for given in args.changes)
-    print(json.dumps(_in_store(args, lambda tx: setup.set_times(tx, _site(tx), changes, by=COMMAND_LINE))))
+    print(json.dumps(in_store(args, lambda tx: setup.set_times(tx, _site(tx), changes, by=COMMAND_LINE))))
     return 0
 
 
@@ -230,12 +233,16 @@ def _independent(args: argparse.Namespace) -> int:
     if args.nobody and args.usernames:
         raise SettingsError("--nobody: names somebody too")
 
-    def body(tx: Tx) -> list[dict[str, object]]:
+    def body(tx: Tx) -> tuple[list[dict[str, object]], bool]:
         if args.usernames or args.nobody:
             setup.set_independents(tx, _site(tx), args.usernames, outside=set(args.outside), by=COMMAND_LINE)
-        return [{"name": one.name, "outside": one.outside} for one in tx.rota.independents(_site(tx))]
+        preset = tx.rota.independents(_site(tx))
+        return [{"name": one.name, "outside": one.outside} for one in preset], unreached(tx, _site(tx))
 
-    print(json.dumps(_in_store(args, body)))
+    shown, deaf = in_store(args, body)
+    print(json.dumps(shown))
+    if deaf:
+        print(f"peerchat: {MISSING[NO_INDEPENDENT]}", file=sys.stderr)
     return 0
 
 
@@ -247,7 +254,7 @@ def _suspend(args: argparse.Namespace) -> int:
         setup.suspend(tx, member.id, by="command line")
         return member.id
 
-    print(json.dumps({"suspended": _in_store(args, body)}))
+    print(json.dumps({"suspended": in_store(args, body)}))
     return 0
 
 
@@ -258,7 +265,7 @@ def _site(tx: Tx) -> str:
     return sites[0].id
 
 
-def _in_store(args: argparse.Namespace, body: Callable[[Tx], T]) -> T:
+def in_store(args: argparse.Namespace, body: Callable[[Tx], T]) -> T:
     """Run one transaction on the data folder; the server need not stop for it."""
     settings = load_settings(args.config)
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -28,7 +28,7 @@ async function load() {
 }
 
 function row(each) {
-  const heard = each.failing ? [badge("Not working", "badge--danger"), ` ${each.fault ?? ""}, ${moment(each.failed_at)}`] : each.ok_at ? [`worked ${moment(each.ok_at)}`] : ["not tried yet"];
+  const heard = each.failing ? [badge("Not working", "badge--danger"), ` ${each.fault ?? ""}${each.failed_at ? `, ${moment(each.failed_at)}` : ""}`] : each.ok_at ? [`worked ${moment(each.ok_at)}`] : ["not tried yet"];
   const name = `${HOW[each.kind] ?? each.kind}, ${each.who}`;
   return el("tr", {},
     el("th", { scope: "row", text: each.who }),
