@@ -436,11 +436,18 @@ def _quickly(text: str, known: Lexicon) -> list[str] | None:
                 return None
             words.append(known.shorthand.get(chunk, chunk))
             continue
+        if apart >= most and _stopped(chunk):
+            return None
         apart = 0
         read = (memo.get(chunk) or _met(chunk, known))[0]
         if read:
             words.append(read)
     return words
+
+
+def _stopped(run: str) -> bool:
+    """Whether a run is one letter with marks of a sentence's end: the last of "k y s."."""
+    return run[0].isascii() and run[0].isalnum() and not run[1:].strip(".,!?;:")
 
 
 def _met(chunk: str, known: Lexicon) -> tuple[str, tuple[tuple[str, int, int], ...]]:
@@ -475,6 +482,9 @@ def _words(text: str, known: Lexicon) -> list[tuple[str, int, int]]:
             spelled.append((run, start))
             continue
         if spelled:
+            if start - spelled[-1][1] == 2 and _stopped(run):
+                spelled.append((run[0], start))
+                run, start = run[1:], start + 1
             words += _spelled(spelled, known, apart=apart)
             spelled = []
         apart = False

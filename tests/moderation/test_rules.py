@@ -100,8 +100,6 @@ def test_no_stray_word_excuses_danger(aside):
         if rule.risk < Risk.HIGH or rule.roles == {Role.MENTOR} or rule.labels[0] == "personal_data":
             continue  # a place to meet is another thing where a club or a trip meets there
         for example in EXAMPLES[rule.id]:
-            if not fold(example + aside).text.startswith(fold(example).text):
-                continue  # letters spelled out are read as a word only where nothing follows
             if at_risk(example + aside, min(rule.roles)) < Risk.HIGH:
                 silenced.append((rule.id, example))
     assert not silenced

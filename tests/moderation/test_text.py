@@ -41,6 +41,8 @@ tricky = st.text(
         ("K1LL MYSE1F", "kill myself"),
         ("k.y.s", "kys"),
         ("k y s", "kys"),
+        ("k y s. bye", "kys . bye"),
+        ("just k y s!!", "just kys ."),
         ("d-i-e", "die"),
         ("k i l l  y o u r s e l f", "kill yourself"),
         ("k i l l y o u r s e l f", "kill yourself"),
